@@ -1,0 +1,151 @@
+"""The contracts between the floors: what a searcher is, what it leaves behind, what a selector makes of it.
+
+Searchers and selectors never import each other; they meet here. E = 6 edges, O = 5 operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dartboard.benchmark.ground_truth import GroundTruth
+from dartboard.benchmark.images import ImageSplit
+from dartboard.benchmark.space import Cell
+from dartboard.benchmark.supernet import Network, Supernet
+
+
+class Batch(NamedTuple):
+    """Some labelled images."""
+
+    images: Tensor  # (B, 3, H, W), float
+    labels: Tensor  # (B,), int64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """What one search step saw, left on the device: nothing here makes the host wait."""
+
+    train_loss: Tensor  # (), mean cross-entropy of the weight half
+    valid_loss: Tensor  # (), mean cross-entropy of the architecture half
+    train_correct: Tensor  # (), int64, images classified rightly in the weight half
+    valid_correct: Tensor  # (), int64
+
+
+class Searcher(Protocol):
+    """Trains a supernet and its architecture parameters.
+
+    The epoch loop, the batches and the checkpoints belong to the harness:
+
+        searcher.begin_epoch(0, generator)
+        for train, valid in batches: searcher.step(train, valid)
+
+    `state_dict` holds everything that the next step depends on, the supernet included; a searcher built alike and
+    given that state continues bit for bit.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    supernet: Network
+    config: Any
+
+    def mixture(self) -> Tensor:
+        """(E, O), or (cells, E, O): today's mixing weights, without noise; each row sums to 1."""
+        ...
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Set the schedules to `epoch` (from 0); every draw of the epoch comes from `generator` (a CPU generator)."""
+        ...
+
+    def step(self, train: Batch, valid: Batch) -> StepResult:
+        """One full step: weights on `train`, architecture on `valid`, in the protocol's order."""
+        ...
+
+    def restart_weight_optimizer(self, learning_rate: float) -> None:
+        """From now on train weights with fresh momentum at this constant rate (fine-tuning of a trained supernet)."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the next step depends on: tensors, numbers and containers of them only."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedSupernet:
+    """What a search returns and every selector receives; to be read, and copied before it is changed.
+
+    `searcher` is the finished method itself, so that a criterion which goes on training (DARTS-PT) goes on with the
+    very step of the search: `copy.deepcopy(trained.searcher)`.
+    """
+
+    searcher: Searcher
+    mixture: NDArray[np.float64]  # (E, O), the final mixing weights (their mean, where there is one for each cell)
+    trajectory: NDArray[np.float64]  # (epochs, E, O), the mixing weights after each epoch
+
+    @property
+    def supernet(self) -> Supernet:
+        """The trained network."""
+        network = self.searcher.supernet
+        assert isinstance(network, Supernet)
+        return network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionData:
+    """What a selector may look at: the two halves of the search images, never a test image.
+
+    `truth` is None but for controls that declare `control = "truth"`; it then holds no test column (see
+    `GroundTruth.for_selection`).
+    """
+
+    train: ImageSplit
+    valid: ImageSplit
+    batch_size: int
+    truth: GroundTruth | None = None
+    journal: Journal | None = None
+
+
+class Journal(Protocol):
+    """A place where a long selection keeps its progress, so that an interrupted one goes on."""
+
+    def load(self) -> dict[str, Any] | None:
+        """The last state kept, or None."""
+        ...
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Keep `state` (as of `Searcher.state_dict`) in place of the last one, atomically."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """A selector's answer, with what it took to find."""
+
+    cell: Cell
+    scores: NDArray[np.float64] | None = None  # (E, O), larger = keep; None where the criterion has none
+    trace: tuple[Mapping[str, Any], ...] = ()  # one entry for each decision, in order; JSON values only
+    images: int = 0  # images pushed forward, gradient passes included
+    gradient_images: int = 0  # images of which a gradient was taken
+    notes: Mapping[str, Any] = field(default_factory=dict)  # further JSON values worth keeping
+
+
+class Selector(Protocol):
+    """Chooses a cell from a trained supernet, which it leaves as it was, like the global random state."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    control: ClassVar[str | None]  # None: a criterion; "blind": a control; "truth": a control that is shown the table
+    config: Any
+
+    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
+        """The cell, every draw taken from `generator` (a CPU generator)."""
+        ...
