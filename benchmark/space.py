@@ -16,6 +16,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dartboard.benchmark.errors import InputError
+
 OPERATIONS: Final = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The O = 5 operations, in the benchmark's order: the columns of every (E, O) array."""
 
@@ -34,37 +36,37 @@ class Cell:
     """One architecture of the space: an operation index for each edge, in the order of `EDGES`.
 
     Raises:
-        ValueError: when there are not six indices, or one is outside 0..4.
+        InputError: when there are not six indices, or one is outside 0..4.
     """
 
     operations: tuple[int, ...]
 
     def __post_init__(self) -> None:
         if len(self.operations) != E or any(not 0 <= o < O for o in self.operations):
-            raise ValueError(f"a cell has {E} operation indices in 0..{O - 1}, one per edge; got {self.operations!r}")
+            raise InputError(f"a cell has {E} operation indices in 0..{O - 1}, one per edge; got {self.operations!r}")
 
     @classmethod
     def parse(cls, text: str) -> Cell:
         """Read the benchmark's own notation, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`.
 
         Raises:
-            ValueError: quoting `text`, when it is not exactly that.
+            InputError: quoting `text`, when it is not exactly that.
         """
         expected = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
         groups = text.split("+")
         if len(groups) != 3:
-            raise ValueError(f"not a NAS-Bench-201 cell: {text!r} has {len(groups)} node(s); expected {expected}")
+            raise InputError(f"not a NAS-Bench-201 cell: {text!r} has {len(groups)} node(s); expected {expected}")
         operations = []
         for target, group in enumerate(groups, start=1):
             inputs = group[1:-1].split("|") if len(group) >= 2 and group[0] == group[-1] == "|" else []
             if len(inputs) != target:
-                raise ValueError(f"not a NAS-Bench-201 cell: {group!r} in {text!r}; expected {expected}")
+                raise InputError(f"not a NAS-Bench-201 cell: {group!r} in {text!r}; expected {expected}")
             for source, part in enumerate(inputs):
                 name, tilde, node = part.partition("~")
                 if not tilde or node != str(source):
-                    raise ValueError(f"not a NAS-Bench-201 cell: {part!r} in {text!r} should end in '~{source}'")
+                    raise InputError(f"not a NAS-Bench-201 cell: {part!r} in {text!r} should end in '~{source}'")
                 if name not in OPERATIONS:
-                    raise ValueError(
+                    raise InputError(
                         f"not a NAS-Bench-201 cell: unknown operation {name!r} in {text!r}; one of {', '.join(OPERATIONS)}"
                     )
                 operations.append(OPERATIONS.index(name))
@@ -75,10 +77,10 @@ class Cell:
         """The inverse of `number`.
 
         Raises:
-            ValueError: when `number` is outside 0..15624.
+            InputError: when `number` is outside 0..15624.
         """
         if not 0 <= number < SPACE_SIZE:
-            raise ValueError(f"a cell's number is in 0..{SPACE_SIZE - 1}; got {number}")
+            raise InputError(f"a cell's number is in 0..{SPACE_SIZE - 1}; got {number}")
         return cls(tuple(number // O ** (E - 1 - e) % O for e in range(E)))
 
     @classmethod
@@ -89,13 +91,13 @@ class Cell:
             scores: (E, O), larger is better; -inf excludes an operation.
 
         Raises:
-            ValueError: when a score is NaN or the shape is not (E, O).
+            InputError: when a score is NaN or the shape is not (E, O).
         """
         array = np.asarray(scores, dtype=np.float64)
         if array.shape != (E, O):
-            raise ValueError(f"scores have shape ({E}, {O}); got {array.shape}")
+            raise InputError(f"scores have shape ({E}, {O}); got {array.shape}")
         if np.isnan(array).any():
-            raise ValueError(f"scores hold NaN, which ranks nothing: {array.tolist()}")
+            raise InputError(f"scores hold NaN, which ranks nothing: {array.tolist()}")
         return cls(tuple(int(o) for o in array.argmax(axis=1)))
 
     @property

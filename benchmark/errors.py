@@ -1,0 +1,21 @@
+"""What a user can get wrong, told apart from what we get wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """A value that came from the user cannot be used; the message quotes it and says what to do.
+
+    The command line prints the message as one line and exits with 2; any other exception is a defect of ours.
+    """
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is not in a list: it quotes the name, suggests the nearest, and gives the list."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return InputError(f"unknown {kind} {name!r}{hint} (known: {', '.join(names) or 'none'})")
