@@ -1,0 +1,14 @@
+"""Where imported tables and prepared images are kept between runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """`$DARTBOARD_CACHE`, else `$XDG_CACHE_HOME/dartboard`, else `~/.cache/dartboard`; it may not exist yet."""
+    own = os.environ.get("DARTBOARD_CACHE")
+    if own:
+        return Path(own).expanduser().resolve()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dartboard"
