@@ -17,7 +17,7 @@ from torch import Tensor
 from dartboard.benchmark.ground_truth import GroundTruth
 from dartboard.benchmark.images import ImageSplit
 from dartboard.benchmark.space import Cell
-from dartboard.benchmark.supernet import Network, Supernet
+from dartboard.benchmark.supernet import MixedNetwork, Supernet
 
 
 class Batch(NamedTuple):
@@ -35,6 +35,7 @@ class StepResult:
     valid_loss: Tensor  # (), mean cross-entropy of the architecture half
     train_correct: Tensor  # (), int64, images classified rightly in the weight half
     valid_correct: Tensor  # (), int64
+    images: int  # pushed forward in the step, all passes counted
 
 
 class Searcher(Protocol):
@@ -51,7 +52,7 @@ class Searcher(Protocol):
 
     name: ClassVar[str]
     paper: ClassVar[str]
-    supernet: Network
+    supernet: MixedNetwork
     config: Any
 
     def mixture(self) -> Tensor:

@@ -1,0 +1,326 @@
+"""The NAS-Bench-201 search network (the *supernet*), with the mixing weights as an argument.
+
+X. Dong, Y. Yang, "NAS-Bench-201", ICLR 2020, arXiv:2001.00326, section 2 (skeleton) and the search networks of
+its weight-sharing baselines. With p (E, O) the mixing weights, node i of a cell is
+
+    x_i = Σ_{j<i} Σ_o p[e(i,j), o] · op_o^{(i,j)}(x_j),    output = x_3
+
+and the skeleton is: stem (conv 3x3, BN) - N cells of C channels - reduction - N cells of 2C - reduction - N cells of
+4C - BN, ReLU, global average, linear. C = 16, N = 5 with ten classes has 1,686,106 weights.
+
+The mixing weights are an argument, so softmax, Dirichlet, Gumbel and masks live in the methods that use them, and a
+one-hot mixture is a discrete network. This file computes all edges that leave a node together; the readable form, one
+operation after the other, is `dartboard.benchmark.reference`, and a float64 test holds the two together:
+
+    r = relu(x_j) once; one conv 3x3 and one conv 1x1 from C to kC channels for the k edges that leave node j;
+    batch norm over the kC channels has the mixing weight, repeated C times, as its scale, so that the gradient of the
+    mixture is batch norm's own weight gradient; one average pooling for the k edges, as a depthwise box filter.
+
+Differences from the published code: search cells have no convolution bias (as in every repository but AutoDL-Projects
+after July 2020, where it is void before batch norm).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.space import CONV1X1, CONV3X3, EDGES, POOL, SKIP, E, O
+
+Norm = Literal["train", "batch", "running"]
+"""How batch norm normalises. `train`: by the batch, and the running statistics learn from it. `batch`: by the batch,
+leaving the running statistics alone. `running`: by the running statistics (search cells that track none: by the batch)."""
+
+BY_SOURCE: Final = tuple(sorted(range(E), key=lambda e: (EDGES[e][1], EDGES[e][0])))
+"""Rows of the mixture in the order of their source node: 1<-0, 2<-0, 3<-0, 2<-1, 3<-1, 3<-2."""
+
+CHANNELS_LAST_FROM: Final = 8
+"""Supernets this wide keep channels last in memory: faster from here on, slower below."""
+
+MOMENTUM: Final = 0.1
+EPSILON: Final = 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupernetConfig:
+    """The size of a supernet; the defaults are the benchmark's.
+
+    Raises:
+        InputError: when a number is not positive.
+    """
+
+    channels: int = 16  # C
+    cells_per_stage: int = 5  # N
+    num_classes: int = 10
+    track_running_stats: bool = True  # of the search cells; the rest always tracks
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "cells_per_stage", "num_classes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"a supernet's {name} is at least 1; got {getattr(self, name)}")
+
+    @property
+    def cells(self) -> int:
+        """The number of search cells, 3N."""
+        return 3 * self.cells_per_stage
+
+
+class MixedNetwork(nn.Module):
+    """A network whose edges mix operations by weights that the caller gives."""
+
+    def forward(self, images: Tensor, mixture: Tensor, norm: Norm = "train") -> Tensor:
+        """Classify.
+
+        Args:
+            images: (B, 3, H, W).
+            mixture: (E, O), or (cells, E, O) for weights of each cell's own.
+            norm: see `Norm`.
+
+        Returns:
+            (B, num_classes) logits.
+        """
+        raise NotImplementedError("a mixed network defines its forward")
+
+
+class Skeleton(nn.Module):
+    """What every network of the benchmark has (see `build_skeleton`)."""
+
+    stem: Convolution
+    stem_norm: BatchNorm
+    blocks: nn.ModuleList
+    head_norm: BatchNorm
+    classifier: nn.Linear
+
+
+class Supernet(Skeleton, MixedNetwork):
+    """The search network, all edges of a node computed together.
+
+    Args:
+        config: its size.
+        generator: a CPU generator, from which the initial weights are drawn: PyTorch's defaults for convolutions and
+            linear layers, U(-1/√fan_in, 1/√fan_in).
+        device: where the weights live.
+        dtype: of the weights.
+    """
+
+    def __init__(
+        self,
+        config: SupernetConfig,
+        *,
+        generator: torch.Generator,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        build_skeleton(self, config, lambda channels: SearchCell(channels, track=config.track_running_stats))
+        initialise(self, generator)
+        self.to(device=device, dtype=dtype)
+        if config.channels >= CHANNELS_LAST_FROM:
+            self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor, mixture: Tensor, norm: Norm = "train") -> Tensor:
+        """See `MixedNetwork.forward`."""
+        check_mixture(mixture, self.config.cells)
+        if self.config.channels >= CHANNELS_LAST_FROM:
+            images = images.contiguous(memory_format=torch.channels_last)
+        x = self.stem_norm(self.stem(images), norm)
+        each = iter(mixture) if mixture.dim() == 3 else None
+        weights: tuple[_Weights, ...] | None = None  # of the stage, where its cells share them
+        for block in self.blocks:
+            if isinstance(block, SearchCell):
+                if each is not None:
+                    weights = _weights_by_source(next(each), block.channels, x)
+                elif weights is None:
+                    weights = _weights_by_source(mixture, block.channels, x)
+                x = block(x, weights, norm)
+            else:
+                x, weights = block(x, norm), None
+        return classify(x, self.head_norm, self.classifier, norm)
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """The mixing weights of the k edges that leave one node, ready to use in a cell of C channels, H x W pixels."""
+
+    conv3x3: Tensor  # (kC,)
+    conv1x1: Tensor  # (kC,)
+    skip: Tensor  # (k, 1, 1, 1)
+    pool: Tensor  # (k, 1, H, W): the weight over the number of pixels under the window
+
+
+def _weights_by_source(mixture: Tensor, channels: int, x: Tensor) -> tuple[_Weights, ...]:
+    """Sort an (E, O) mixture by source node, for cells whose input is `x` (B, C, H, W)."""
+    columns = torch.stack([mixture[e] for e in BY_SOURCE], dim=1)  # (O, E)
+    wide = columns[CONV1X1 : CONV3X3 + 1].repeat_interleave(channels, dim=1)  # (2, E * C)
+    conv1x1, conv3x3 = (row.split([3 * channels, 2 * channels, channels]) for row in wide.unbind())
+    skip = columns[SKIP].view(E, 1, 1, 1)
+    pool = columns[POOL].view(E, 1, 1, 1) / window_sizes(x)
+    parts = zip(conv3x3, conv1x1, skip.split([3, 2, 1]), pool.split([3, 2, 1]), strict=True)
+    return tuple(_Weights(*each) for each in parts)
+
+
+class SearchCell(nn.Module):
+    """One cell with all O operations on each of its E edges.
+
+    Args:
+        channels: C, of input and output.
+        track: whether batch norm keeps running statistics.
+    """
+
+    box: Tensor  # (C, 1, 3, 3) of ones: the window of the average pooling
+
+    def __init__(self, channels: int, *, track: bool) -> None:
+        super().__init__()
+        self.channels = channels
+        fan_outs = [k * channels for k in (3, 2, 1)]
+        self.conv3x3 = nn.ModuleList(Convolution(channels, out, 3) for out in fan_outs)
+        self.conv1x1 = nn.ModuleList(Convolution(channels, out, 1) for out in fan_outs)
+        self.norm3x3 = nn.ModuleList(BatchNorm(out, affine=False, track=track) for out in fan_outs)
+        self.norm1x1 = nn.ModuleList(BatchNorm(out, affine=False, track=track) for out in fan_outs)
+        self.register_buffer("box", torch.ones(channels, 1, 3, 3), persistent=False)
+
+    def forward(self, x: Tensor, weights: tuple[_Weights, ...], norm: Norm) -> Tensor:
+        """Map (B, C, H, W) to (B, C, H, W)."""
+        batch, c, height, width = x.shape
+        nodes: list[Tensor | None] = [x, None, None, None]
+        for source, weight in enumerate(weights):
+            value = nodes[source]
+            assert value is not None
+            k = 3 - source
+            active = F.relu(value)
+            out = self.norm3x3[source](self.conv3x3[source](active), norm, weight.conv3x3)
+            out = out + self.norm1x1[source](self.conv1x1[source](active), norm, weight.conv1x1)
+            window_sum = F.conv2d(value, self.box, padding=1, groups=c)
+            edges = out.view(batch, k, c, height, width)
+            edges = torch.addcmul(edges, value.unsqueeze(1), weight.skip)
+            edges = torch.addcmul(edges, window_sum.unsqueeze(1), weight.pool)
+            for target, edge in enumerate(edges.unbind(1), start=source + 1):
+                sofar = nodes[target]
+                nodes[target] = edge if sofar is None else sofar + edge
+        output = nodes[3]
+        assert output is not None
+        return output
+
+
+class Reduction(nn.Module):
+    """The fixed residual block that halves the resolution and widens the channels; the same in every network."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.conv_a = Convolution(c_in, c_out, 3, stride=2)
+        self.norm_a = BatchNorm(c_out)
+        self.conv_b = Convolution(c_out, c_out, 3)
+        self.norm_b = BatchNorm(c_out)
+        self.shortcut = Convolution(c_in, c_out, 1)
+
+    def forward(self, x: Tensor, norm: Norm) -> Tensor:
+        """Map (B, C, H, W) to (B, 2C, ⌈H/2⌉, ⌈W/2⌉); the shortcut pools 2x2, an odd last row or column being its own.
+
+        NAS-Bench-201 only knows even sizes, where this is its block exactly.
+        """
+        y = self.norm_a(self.conv_a(F.relu(x)), norm)
+        y = self.norm_b(self.conv_b(F.relu(y)), norm)
+        return y + self.shortcut(F.avg_pool2d(x, 2, 2, 0, ceil_mode=True, count_include_pad=False))
+
+
+class Convolution(nn.Module):
+    """A convolution without bias, "same" padding; its weight is drawn later (`initialise`)."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.stride, self.padding = stride, kernel // 2
+        self.weight = nn.Parameter(torch.empty(c_out, c_in, kernel, kernel))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, stride=self.stride, padding=self.padding)
+
+
+class BatchNorm(nn.Module):
+    """Batch norm whose statistics are chosen at each call (`Norm`) and whose scale may be given.
+
+    Args:
+        channels: the number of channels.
+        affine: whether it learns a scale and a shift.
+        track: whether it keeps running statistics.
+    """
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+
+    def __init__(self, channels: int, *, affine: bool = True, track: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+        self.register_buffer("running_mean", torch.zeros(channels) if track else None)
+        self.register_buffer("running_var", torch.ones(channels) if track else None)
+
+    def forward(self, x: Tensor, norm: Norm, scale: Tensor | None = None) -> Tensor:
+        """Normalise (B, channels, H, W); `scale` (channels,) takes the place of the learnt one."""
+        weight = self.weight if scale is None else scale
+        by_batch = norm != "running" or self.running_mean is None
+        mean, var = (None, None) if norm == "batch" else (self.running_mean, self.running_var)
+        return F.batch_norm(x, mean, var, weight, self.bias, by_batch, MOMENTUM, EPSILON)
+
+
+def build_skeleton(network: Skeleton, config: SupernetConfig, make_cell: Callable[[int], nn.Module]) -> None:
+    """Give `network` what every network of the benchmark has; `make_cell(channels)` makes a cell of a stage."""
+    c, n = config.channels, config.cells_per_stage
+    network.stem = Convolution(3, c, 3)
+    network.stem_norm = BatchNorm(c)
+    blocks: list[nn.Module] = []
+    for stage in range(3):
+        if stage:
+            blocks.append(Reduction(c * 2 ** (stage - 1), c * 2**stage))
+        blocks.extend(make_cell(c * 2**stage) for _ in range(n))
+    network.blocks = nn.ModuleList(blocks)
+    network.head_norm = BatchNorm(4 * c)
+    network.classifier = nn.utils.skip_init(nn.Linear, 4 * c, config.num_classes)
+
+
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw the weights of convolutions and linear layers (and biases of these) from U(-1/√fan_in, 1/√fan_in)."""
+    for module in network.modules():
+        if isinstance(module, (Convolution, nn.Linear)):
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+            if isinstance(module, nn.Linear):
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+
+
+def classify(x: Tensor, norm_layer: BatchNorm, classifier: nn.Linear, norm: Norm) -> Tensor:
+    """The head of every network: BN, ReLU, global average pooling, linear; (B, 4C, H, W) to (B, num_classes)."""
+    logits: Tensor = classifier(F.relu(norm_layer(x, norm)).mean((2, 3)))
+    return logits
+
+
+def check_mixture(mixture: Tensor, cells: int) -> None:
+    """Refuse a mixture that is neither (E, O) nor (cells, E, O).
+
+    Raises:
+        ValueError: quoting the shape.
+    """
+    if mixture.shape not in ((E, O), (cells, E, O)):
+        raise ValueError(f"a mixture has shape ({E}, {O}) or ({cells}, {E}, {O}); got {tuple(mixture.shape)}")
+
+
+def window_sizes(x: Tensor) -> Tensor:
+    """(H, W): the number of pixels of `x` (B, C, H, W) under a 3x3 window at each place, padding not counted."""
+    rows, columns = (
+        3.0 - (position == 0).to(x.dtype) - (position == n - 1).to(x.dtype)
+        for n in x.shape[-2:]
+        for position in [torch.arange(n, device=x.device)]
+    )
+    return rows[:, None] * columns
+
+
+def count_weights(network: nn.Module) -> int:
+    """The number of trainable numbers in a network."""
+    return sum(p.numel() for p in network.parameters())
