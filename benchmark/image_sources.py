@@ -1,0 +1,120 @@
+"""Where the images of a search come from: the data sets by name, and packs of images as files. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dartboard.benchmark.errors import unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageSet:
+    """A labelled set of square images as loaded, and how the field augments it.
+
+    The test images stand apart: nothing hands them to a search.
+    """
+
+    name: str
+    images: NDArray[np.uint8]  # (n, 3, H, H), the training images
+    labels: NDArray[np.int64]  # (n,), in 0..num_classes - 1
+    num_classes: int
+    mean: tuple[float, float, float]  # per channel, pixels counting from 0 to 1
+    std: tuple[float, float, float]
+    crop_padding: int  # black pixels on every side before a random crop
+    flip: bool  # whether a mirror image keeps its label
+    source: str  # where the images come from, in plain words
+    sha256: str  # of the files read (see docs/images.md)
+    test_images: NDArray[np.uint8] | None = None  # (m, 3, H, H)
+    test_labels: NDArray[np.int64] | None = None  # (m,)
+
+    @property
+    def image_size(self) -> int:
+        """H, the side of an image."""
+        return int(self.images.shape[-1])
+
+    def describe(self) -> dict[str, Any]:
+        """What `dartboard data info --json` prints: JSON values."""
+        return {
+            "name": self.name,
+            "train_images": len(self.labels),
+            "test_images": 0 if self.test_labels is None else len(self.test_labels),
+            "image_size": self.image_size,
+            "num_classes": self.num_classes,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "crop_padding": self.crop_padding,
+            "flip": self.flip,
+            "source": self.source,
+            "sha256": self.sha256,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AvailableImages:
+    """A data set that can be asked for by name."""
+
+    name: str
+    present: bool  # usable now, without a download
+    summary: str  # one line
+
+
+def load_images(name: str | Path) -> ImageSet:
+    """The data set of that name, or the pack of images at that path.
+
+    Raises:
+        InputError: when there is no such data set or file, or it is malformed, or cannot be downloaded.
+    """
+    if str(name) == "digits":
+        return _digits()
+    raise unknown("data set", str(name), ["digits"])
+
+
+def available_images() -> list[AvailableImages]:
+    """Every data set that has a name, the built-in ones first."""
+    return [AvailableImages(name="digits", present=True, summary="1,797 handwritten digits, 8x8")]
+
+
+def measure(images: NDArray[np.uint8]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of each channel of (n, 3, H, W) over all pixels, which count from 0 to 1."""
+    histogram = np.zeros((3, 256), dtype=np.int64)
+    for start in range(0, len(images), 1000):  # keeps the temporary arrays small
+        for channel in range(3):
+            histogram[channel] += np.bincount(images[start : start + 1000, channel].ravel(), minlength=256)
+    levels = np.arange(256) / 255
+    share = histogram / histogram.sum(axis=1, keepdims=True)
+    mean = share @ levels
+    std = np.sqrt((share * (levels - mean[:, None]) ** 2).sum(axis=1))
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _digits() -> ImageSet:
+    """Scikit-learn's handwritten digits, in an order of their own, so that every part of them is a fair sample."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    # The file goes by writer. Ordered by the digest of their pixels, the images are mixed, and the same everywhere.
+    grey = ((bunch.images * 255 + 8) // 16).astype(np.uint8)  # 0..16 to 0..255, halves up
+    order = sorted(range(len(grey)), key=lambda i: hashlib.sha256(grey[i].tobytes()).digest())
+    images = np.repeat(grey[order][:, None], 3, axis=1)
+    labels = bunch.target[order].astype(np.int64)
+    mean, std = measure(images[:1500])
+    return ImageSet(
+        name="digits",
+        images=images[:1500],
+        labels=labels[:1500],
+        num_classes=10,
+        mean=mean,
+        std=std,
+        crop_padding=1,
+        flip=False,
+        source="scikit-learn's load_digits: 1,797 handwritten digits (8x8, grey), mixed; the last 297 are for testing",
+        sha256=hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes()).hexdigest(),
+        test_images=images[1500:],
+        test_labels=labels[1500:],
+    )
