@@ -35,6 +35,8 @@ class StepResult:
     valid_loss: Tensor  # (), mean cross-entropy of the architecture half
     train_correct: Tensor  # (), int64, images classified rightly in the weight half
     valid_correct: Tensor  # (), int64
+    train_seen: int  # images of the weight half
+    valid_seen: int  # images of the architecture half
     images: int  # pushed forward in the step, all passes counted
 
 
@@ -60,7 +62,11 @@ class Searcher(Protocol):
         ...
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Set the schedules to `epoch` (from 0); every draw of the epoch comes from `generator` (a CPU generator)."""
+        """Set the schedules to `epoch`; every draw of the epoch comes from `generator` (a CPU generator).
+
+        Epochs count from 0. A selector that goes on training continues the count beyond the search's last epoch, where
+        a schedule stays at its end.
+        """
         ...
 
     def step(self, train: Batch, valid: Batch) -> StepResult:

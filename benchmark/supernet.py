@@ -36,7 +36,7 @@ from dartboard.benchmark.space import CONV1X1, CONV3X3, EDGES, POOL, SKIP, E, O
 
 Norm = Literal["train", "batch", "running"]
 """How batch norm normalises. `train`: by the batch, and the running statistics learn from it. `batch`: by the batch,
-leaving the running statistics alone. `running`: by the running statistics (search cells that track none: by the batch)."""
+leaving the running statistics alone. `running`: by the running statistics; search cells that track none, by the batch."""
 
 BY_SOURCE: Final = tuple(sorted(range(E), key=lambda e: (EDGES[e][1], EDGES[e][0])))
 """Rows of the mixture in the order of their source node: 1<-0, 2<-0, 3<-0, 2<-1, 3<-1, 3<-2."""
@@ -124,7 +124,9 @@ class Supernet(Skeleton, MixedNetwork):
         initialise(self, generator)
         self.to(device=device, dtype=dtype)
         if config.channels >= CHANNELS_LAST_FROM:
-            self.to(memory_format=torch.channels_last)
+            for parameter in self.parameters():
+                if parameter.dim() == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor, mixture: Tensor, norm: Norm = "train") -> Tensor:
         """See `MixedNetwork.forward`."""
@@ -160,10 +162,10 @@ def _weights_by_source(mixture: Tensor, channels: int, x: Tensor) -> tuple[_Weig
     """Sort an (E, O) mixture by source node, for cells whose input is `x` (B, C, H, W)."""
     columns = torch.stack([mixture[e] for e in BY_SOURCE], dim=1)  # (O, E)
     wide = columns[CONV1X1 : CONV3X3 + 1].repeat_interleave(channels, dim=1)  # (2, E * C)
-    conv1x1, conv3x3 = (row.split([3 * channels, 2 * channels, channels]) for row in wide.unbind())
+    conv1x1, conv3x3 = (torch.split(row, [3 * channels, 2 * channels, channels]) for row in wide.unbind())
     skip = columns[SKIP].view(E, 1, 1, 1)
     pool = columns[POOL].view(E, 1, 1, 1) / window_sizes(x)
-    parts = zip(conv3x3, conv1x1, skip.split([3, 2, 1]), pool.split([3, 2, 1]), strict=True)
+    parts = zip(conv3x3, conv1x1, torch.split(skip, [3, 2, 1]), torch.split(pool, [3, 2, 1]), strict=True)
     return tuple(_Weights(*each) for each in parts)
 
 
@@ -240,6 +242,7 @@ class Convolution(nn.Module):
         self.weight = nn.Parameter(torch.empty(c_out, c_in, kernel, kernel))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C_in, H, W) to (B, C_out, H/stride, W/stride)."""
         return F.conv2d(x, self.weight, stride=self.stride, padding=self.padding)
 
 
@@ -282,7 +285,7 @@ def build_skeleton(network: Skeleton, config: SupernetConfig, make_cell: Callabl
         blocks.extend(make_cell(c * 2**stage) for _ in range(n))
     network.blocks = nn.ModuleList(blocks)
     network.head_norm = BatchNorm(4 * c)
-    network.classifier = nn.utils.skip_init(nn.Linear, 4 * c, config.num_classes)
+    network.classifier = nn.Linear(4 * c, config.num_classes, device="meta").to_empty(device="cpu")
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
@@ -318,7 +321,8 @@ def window_sizes(x: Tensor) -> Tensor:
         for n in x.shape[-2:]
         for position in [torch.arange(n, device=x.device)]
     )
-    return rows[:, None] * columns
+    sizes: Tensor = rows[:, None] * columns
+    return sizes
 
 
 def count_weights(network: nn.Module) -> int:

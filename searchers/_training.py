@@ -7,18 +7,20 @@ DARTS-PT, DrNAS and SmoothDARTS; `autodl` is AutoDL-Projects, the benchmark auth
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal, NamedTuple
+from typing import Protocol as TypingProtocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dartboard.benchmark.contracts import Batch
+from dartboard.benchmark.contracts import Batch, StepResult
 from dartboard.benchmark.errors import InputError, unknown
 from dartboard.benchmark.space import E, O
-from dartboard.benchmark.supernet import MixedNetwork, Norm
+from dartboard.benchmark.supernet import MixedNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,9 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
 }
 
 
-def resolve_protocol(options: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]) -> tuple[Protocol, dict[str, Any]]:
+def resolve_protocol(
+    options: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]
+) -> tuple[Protocol, dict[str, Any]]:
     """Build the protocol that `options` describe.
 
     Args:
@@ -153,7 +157,7 @@ class WeightTrainer:
     def begin_epoch(self, epoch: int) -> None:
         """Set the rate for `epoch` (from 0)."""
         p = self.protocol
-        rate = cosine(epoch, p.epochs, p.weight_learning_rate, p.weight_learning_rate_min)
+        rate = cosine(min(epoch, p.epochs), p.epochs, p.weight_learning_rate, p.weight_learning_rate_min)
         self.sgd.param_groups[0]["lr"] = rate if self.constant_rate is None else self.constant_rate
 
     def restart(self, learning_rate: float) -> None:
@@ -193,9 +197,104 @@ def step_with(optimizer: torch.optim.Optimizer, parameters: list[Tensor], gradie
     optimizer.zero_grad(set_to_none=True)
 
 
-def cross_entropy(
-    network: MixedNetwork, batch: Batch, mixture: Tensor, norm: Norm = "train"
-) -> tuple[Tensor, Tensor]:
-    """The mean cross-entropy (), and the number of images classified rightly ()."""
-    logits = network(batch.images, mixture, norm)
-    return F.cross_entropy(logits, batch.labels), (logits.detach().argmax(-1) == batch.labels).sum()
+class Half(NamedTuple):
+    """What one half of a step saw."""
+
+    loss: Tensor  # (), mean cross-entropy
+    correct: Tensor  # (), int64, images classified rightly
+    images: int  # pushed forward, all passes counted
+
+
+def evaluate(forward: Callable[[Tensor], Tensor], batch: Batch) -> Half:
+    """The cross-entropy of the logits (B, classes) that `forward` makes of the images; it still has its graph."""
+    logits = forward(batch.images)
+    correct = (logits.detach().argmax(-1) == batch.labels).sum()
+    return Half(F.cross_entropy(logits, batch.labels), correct, len(batch.labels))
+
+
+class MethodConfig(TypingProtocol):
+    """What a method's configuration has at least."""
+
+    @property
+    def protocol(self) -> Protocol:
+        """How the supernet is trained."""
+        ...
+
+
+class Bilevel(ABC):
+    """The parts of a method with one (E, O) matrix of logits: not a method, only what all such methods would repeat.
+
+    A method gives `architecture_step`, and overrides what else is its own.
+
+    Args:
+        supernet: the network to train.
+        config: the method's configuration.
+        generator: a CPU generator for the initial logits.
+    """
+
+    own_protocol: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # where the method departs from a protocol
+
+    def __init__(self, supernet: MixedNetwork, config: MethodConfig, *, generator: torch.Generator) -> None:
+        self.supernet, self.config = supernet, config
+        self.alpha = initial_logits(generator, like=next(supernet.parameters()))  # (E, O)
+        self.adam = architecture_adam([self.alpha], config.protocol)
+        self.weights = WeightTrainer(supernet, config.protocol)
+
+    @abstractmethod
+    def architecture_step(self, train: Batch, valid: Batch) -> Half:
+        """Move the logits; the loss returned is that of `valid`."""
+
+    def weight_step(self, train: Batch) -> Half:
+        """Move the weights down the loss of `train` under today's mixture."""
+        counted = self.config.protocol.clip_includes_architecture
+        mixture = self.mixture() if counted else self.mixture().detach()
+        half = evaluate(lambda images: self.supernet(images, mixture), train)
+        self.weights.descend(half.loss, architecture=[self.alpha])
+        return half
+
+    def mixture(self) -> Tensor:
+        """(E, O): softmax of the logits."""
+        return self.alpha.softmax(-1)
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:  # noqa: ARG002  (for methods that draw)
+        """Set the weights' learning rate."""
+        self.weights.begin_epoch(epoch)
+
+    def step(self, train: Batch, valid: Batch) -> StepResult:
+        """One architecture step and one weight step, in the protocol's order."""
+        if self.config.protocol.order == "architecture-first":
+            upper = self.architecture_step(train, valid)
+            lower = self.weight_step(train)
+        else:
+            lower = self.weight_step(train)
+            upper = self.architecture_step(train, valid)
+        return StepResult(
+            train_loss=lower.loss.detach(),
+            valid_loss=upper.loss.detach(),
+            train_correct=lower.correct,
+            valid_correct=upper.correct,
+            train_seen=len(train.labels),
+            valid_seen=len(valid.labels),
+            images=lower.images + upper.images,
+        )
+
+    def restart_weight_optimizer(self, learning_rate: float) -> None:
+        """See `Searcher.restart_weight_optimizer`."""
+        self.weights.restart(learning_rate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Searcher.state_dict`."""
+        return {
+            "supernet": self.supernet.state_dict(),
+            "alpha": self.alpha.detach(),
+            "adam": self.adam.state_dict(),
+            "weights": self.weights.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Searcher.load_state_dict`."""
+        self.supernet.load_state_dict(state["supernet"])
+        with torch.no_grad():
+            self.alpha.copy_(state["alpha"])
+        self.adam.load_state_dict(state["adam"])
+        self.weights.load_state_dict(state["weights"])

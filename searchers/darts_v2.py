@@ -17,7 +17,7 @@ weights does not count α.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -25,20 +25,11 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from dartboard.benchmark.contracts import Batch, StepResult
+from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import unknown
-from dartboard.benchmark.supernet import MixedNetwork
-from dartboard.searchers._training import (
-    PROTOCOLS,
-    Protocol,
-    WeightTrainer,
-    architecture_adam,
-    cross_entropy,
-    initial_logits,
-    step_with,
-)
+from dartboard.searchers._training import PROTOCOLS, Bilevel, Half, Protocol, evaluate, step_with
 
-Loss = Callable[[list[Tensor], Tensor], Tensor]
+Loss = Callable[[Sequence[Tensor], Tensor], Tensor]
 """A loss () as a function of the weights and of α."""
 
 
@@ -60,9 +51,9 @@ class Config:
 
 
 def virtual_step(
-    weights: list[Tensor],
-    gradients: list[Tensor],
-    momenta: list[Tensor | None],
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    momenta: Sequence[Tensor | None],
     *,
     rate: float,
     momentum: float,
@@ -78,7 +69,7 @@ def virtual_step(
     return stepped
 
 
-def mixed_product_exact(loss: Loss, weights: list[Tensor], alpha: Tensor, vector: list[Tensor]) -> Tensor:
+def mixed_product_exact(loss: Loss, weights: Sequence[Tensor], alpha: Tensor, vector: Sequence[Tensor]) -> Tensor:
     """∇²_{α,w} L · v, in the shape of α, by two backward passes."""
     gradients = torch.autograd.grad(loss(weights, alpha), weights, create_graph=True)
     inner = torch.stack([(g * v).sum() for g, v in zip(gradients, vector, strict=True)]).sum()
@@ -86,7 +77,7 @@ def mixed_product_exact(loss: Loss, weights: list[Tensor], alpha: Tensor, vector
 
 
 def mixed_product_difference(
-    loss: Loss, weights: list[Tensor], alpha: Tensor, vector: list[Tensor], *, relative_step: float
+    loss: Loss, weights: Sequence[Tensor], alpha: Tensor, vector: Sequence[Tensor], *, relative_step: float
 ) -> Tensor:
     """∇²_{α,w} L · v, in the shape of α, by a central difference along v with step `relative_step`/‖v‖."""
     epsilon = relative_step / torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(v) for v in vector]))
@@ -94,116 +85,61 @@ def mixed_product_difference(
     for sign in (1, -1):
         shifted = [w.detach() + sign * epsilon * v for w, v in zip(weights, vector, strict=True)]
         ends.append(torch.autograd.grad(loss(shifted, alpha), alpha)[0])
-    return (ends[0] - ends[1]) / (2 * epsilon)
+    difference: Tensor = (ends[0] - ends[1]) / (2 * epsilon)
+    return difference
 
 
-class DartsV2:
-    """Second-order DARTS.
-
-    Args:
-        supernet: the network to train.
-        config: the protocol and how the mixed product is taken.
-        generator: a CPU generator for the initial logits.
-    """
+class DartsV2(Bilevel):
+    """Second-order DARTS; see `Bilevel` for the arguments."""
 
     name: ClassVar[str] = "darts-v2"
     paper: ClassVar[str] = "Liu, Simonyan, Yang 2019, arXiv:1806.09055"
-    Config = Config
+    config_class = Config
+    config: Config
     # AutoDL-Projects steps the architecture first here, unlike in its first-order code.
     own_protocol: ClassVar[Mapping[str, Mapping[str, Any]]] = {"autodl": {"order": "architecture-first"}}
 
-    def __init__(self, supernet: MixedNetwork, config: Config, *, generator: torch.Generator) -> None:
-        self.supernet, self.config = supernet, config
-        self.alpha = initial_logits(generator, like=next(supernet.parameters()))  # (E, O)
-        self.adam = architecture_adam([self.alpha], config.protocol)
-        self.weights = WeightTrainer(supernet, config.protocol)
+    def architecture_step(self, train: Batch, valid: Batch) -> Half:
+        """α ← Adam(g)."""
+        gradient, half = self.hypergradient(train, valid)
+        step_with(self.adam, [self.alpha], [gradient])
+        return half
 
-    def mixture(self) -> Tensor:
-        """(E, O): softmax of the logits."""
-        return self.alpha.softmax(-1)
-
-    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:  # noqa: ARG002  (it draws nothing)
-        """Set the weights' learning rate."""
-        self.weights.begin_epoch(epoch)
-
-    def step(self, train: Batch, valid: Batch) -> StepResult:
-        """One architecture step and one weight step, in the protocol's order."""
-        if self.config.protocol.order == "architecture-first":
-            valid_loss, valid_correct = self._architecture_step(train, valid)
-            train_loss, train_correct = self._weight_step(train)
-        else:
-            train_loss, train_correct = self._weight_step(train)
-            valid_loss, valid_correct = self._architecture_step(train, valid)
-        shared = 4 if self.config.mixed_product == "finite-difference" else 3
-        return StepResult(
-            train_loss=train_loss,
-            valid_loss=valid_loss,
-            train_correct=train_correct,
-            valid_correct=valid_correct,
-            images=shared * len(train.labels) + len(valid.labels),
-        )
-
-    def hypergradient(self, train: Batch, valid: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """g (E, O) as the module's docstring has it; with it L_val(w', α) () and the number of images it got right ()."""
-        p, trainer = self.config.protocol, self.weights
+    def hypergradient(self, train: Batch, valid: Batch) -> tuple[Tensor, Half]:
+        """g (E, O) as the module's docstring has it, and L_val(w', α)."""
+        protocol, trainer = self.config.protocol, self.weights
         names = [name for name, _ in self.supernet.named_parameters()]
 
-        def evaluate(batch: Batch, weights: list[Tensor], alpha: Tensor) -> tuple[Tensor, Tensor]:
-            def network(*arguments: Any) -> Tensor:
-                logits: Tensor = functional_call(self.supernet, dict(zip(names, weights, strict=True)), arguments)
+        def loss(batch: Batch, weights: Sequence[Tensor], alpha: Tensor) -> Half:
+            named = dict(zip(names, weights, strict=True))
+
+            def network(images: Tensor) -> Tensor:
+                logits: Tensor = functional_call(self.supernet, named, (images, alpha.softmax(-1), "batch"))
                 return logits
 
-            return cross_entropy(network, batch, alpha.softmax(-1), "batch")
+            return evaluate(network, batch)
 
-        def train_loss(weights: list[Tensor], alpha: Tensor) -> Tensor:
-            return evaluate(train, weights, alpha)[0]
+        def train_loss(weights: Sequence[Tensor], alpha: Tensor) -> Tensor:
+            return loss(train, weights, alpha).loss
 
         weights = trainer.parameters
         gradients = list(torch.autograd.grad(train_loss(weights, self.alpha.detach()), weights))
         momenta = [trainer.sgd.state.get(w, {}).get("momentum_buffer") for w in weights]
         rate = trainer.learning_rate
         virtual = virtual_step(
-            weights, gradients, momenta, rate=rate, momentum=p.weight_momentum, decay=p.weight_decay
+            weights,
+            gradients,
+            momenta,
+            rate=rate,
+            momentum=protocol.weight_momentum,
+            decay=protocol.weight_decay,
         )
-        loss, correct = evaluate(valid, virtual, self.alpha)
-        direct, *vector = torch.autograd.grad(loss, [self.alpha, *virtual])
+        half = loss(valid, virtual, self.alpha)
+        direct, *vector = torch.autograd.grad(half.loss, [self.alpha, *virtual])
         if self.config.mixed_product == "exact":
-            mixed = mixed_product_exact(train_loss, weights, self.alpha, vector)
+            mixed, passes = mixed_product_exact(train_loss, weights, self.alpha, vector), 1
         else:
-            mixed = mixed_product_difference(
-                train_loss, weights, self.alpha, vector, relative_step=self.config.relative_step
-            )
-        return direct - rate * mixed, loss.detach(), correct
-
-    def _architecture_step(self, train: Batch, valid: Batch) -> tuple[Tensor, Tensor]:
-        gradient, loss, correct = self.hypergradient(train, valid)
-        step_with(self.adam, [self.alpha], [gradient])
-        return loss, correct
-
-    def _weight_step(self, train: Batch) -> tuple[Tensor, Tensor]:
-        counted = self.config.protocol.clip_includes_architecture
-        mixture = self.mixture() if counted else self.mixture().detach()
-        loss, correct = cross_entropy(self.supernet, train, mixture)
-        self.weights.descend(loss, architecture=[self.alpha])
-        return loss.detach(), correct
-
-    def restart_weight_optimizer(self, learning_rate: float) -> None:
-        """See `Searcher.restart_weight_optimizer`."""
-        self.weights.restart(learning_rate)
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `Searcher.state_dict`."""
-        return {
-            "supernet": self.supernet.state_dict(),
-            "alpha": self.alpha.detach(),
-            "adam": self.adam.state_dict(),
-            "weights": self.weights.state_dict(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See `Searcher.load_state_dict`."""
-        self.supernet.load_state_dict(state["supernet"])
-        with torch.no_grad():
-            self.alpha.copy_(state["alpha"])
-        self.adam.load_state_dict(state["adam"])
-        self.weights.load_state_dict(state["weights"])
+            step = self.config.relative_step
+            mixed, passes = mixed_product_difference(train_loss, weights, self.alpha, vector, relative_step=step), 2
+        images = half.images + (1 + passes) * len(train.labels)
+        return direct - rate * mixed, half._replace(images=images)

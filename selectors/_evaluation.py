@@ -1,0 +1,71 @@
+"""What criteria share: the score of several mixtures on the same images. Not a criterion itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dartboard.benchmark.supernet import MixedNetwork, Norm
+
+
+class Scores(NamedTuple):
+    """How M mixtures did."""
+
+    accuracy: NDArray[np.float64]  # (M,), percent
+    loss: NDArray[np.float64]  # (M,), mean cross-entropy
+    images: int  # pushed forward, over all mixtures
+
+
+@torch.no_grad()
+def score_mixtures(
+    network: MixedNetwork, mixtures: Tensor, batches: Iterable[tuple[Tensor, Tensor]], norm: Norm
+) -> Scores:
+    """Score each of `mixtures` (M, E, O) or (M, cells, E, O) on the same batches; the host waits once, at the end.
+
+    Raises:
+        ValueError: when `norm` is "train", which would change the network, or there is no image.
+    """
+    if norm == "train":
+        raise ValueError("scoring must not train the running statistics: norm is 'batch' or 'running'")
+    count = len(mixtures)
+    correct = torch.zeros(count, dtype=torch.float64, device=mixtures.device)
+    loss = torch.zeros_like(correct)
+    seen = 0
+    for images, labels in batches:
+        seen += len(labels)
+        for index, mixture in enumerate(mixtures):
+            logits = network(images, mixture, norm)
+            correct[index] += (logits.argmax(-1) == labels).sum()
+            loss[index] += F.cross_entropy(logits, labels, reduction="sum")
+    if seen == 0:
+        raise ValueError("there is no image to score on")
+    total = torch.stack([100 * correct, loss]).div(seen).cpu().numpy()
+    return Scores(total[0], total[1], seen * count)
+
+
+def without_each(mixture: Tensor, edge: int, *, renormalise: bool) -> Tensor:
+    """`mixture` with one operation of `edge` left out, for each of the O operations.
+
+    Args:
+        mixture: (E, O) or (cells, E, O).
+        edge: the row.
+        renormalise: whether the rest of the row is scaled up to its former sum, else it is left as it is.
+
+    Returns:
+        (O, E, O) or (O, cells, E, O).
+    """
+    operations = mixture.shape[-1]
+    masked = mixture.expand(operations, *mixture.shape).clone()
+    keep = 1 - torch.eye(operations, dtype=mixture.dtype, device=mixture.device)
+    for operation in range(operations):
+        row = mixture[..., edge, :] * keep[operation]
+        if renormalise:
+            row = row * (mixture[..., edge, :].sum(-1, keepdim=True) / row.sum(-1, keepdim=True))
+        masked[operation, ..., edge, :] = row
+    return masked
