@@ -1,58 +1,53 @@
-"""Where the images of a search come from: the data sets by name, and packs of images as files. No torch here."""
+"""Where images are found by name, and where they are kept once read. No torch here.
+
+Whatever takes time to read (archives, pickles, encoded packs) is read once and kept in the cache:
+
+    images/<sha256>-<version>/    set.json, train_images.npy, train_labels.npy, test_images.npy, test_labels.npy
+    images/<name>.json            which of those folders a name stands for
+    downloads/                    archives as downloaded
+"""
 
 from __future__ import annotations
 
-import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dartboard.benchmark.errors import unknown
+from dartboard.benchmark.cache import cache_folder
+from dartboard.benchmark.errors import InputError, unknown
+from dartboard.benchmark.image_files import (
+    CIFAR10,
+    CIFAR100,
+    Cifar,
+    ImageSet,
+    as_channels,
+    file_digest,
+    read_cifar,
+    read_digits,
+    read_imagenet16,
+    read_pack,
+)
 
+VERSION: Final = 1
+"""Of the kept form; a new one where reading gives other pixels than before."""
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ImageSet:
-    """A labelled set of square images as loaded, and how the field augments it.
-
-    The test images stand apart: nothing hands them to a search.
-    """
-
-    name: str
-    images: NDArray[np.uint8]  # (n, 3, H, H), the training images
-    labels: NDArray[np.int64]  # (n,), in 0..num_classes - 1
-    num_classes: int
-    mean: tuple[float, float, float]  # per channel, pixels counting from 0 to 1
-    std: tuple[float, float, float]
-    crop_padding: int  # black pixels on every side before a random crop
-    flip: bool  # whether a mirror image keeps its label
-    source: str  # where the images come from, in plain words
-    sha256: str  # of the files read (see docs/images.md)
-    test_images: NDArray[np.uint8] | None = None  # (m, 3, H, H)
-    test_labels: NDArray[np.int64] | None = None  # (m,)
-
-    @property
-    def image_size(self) -> int:
-        """H, the side of an image."""
-        return int(self.images.shape[-1])
-
-    def describe(self) -> dict[str, Any]:
-        """What `dartboard data info --json` prints: JSON values."""
-        return {
-            "name": self.name,
-            "train_images": len(self.labels),
-            "test_images": 0 if self.test_labels is None else len(self.test_labels),
-            "image_size": self.image_size,
-            "num_classes": self.num_classes,
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "crop_padding": self.crop_padding,
-            "flip": self.flip,
-            "source": self.source,
-            "sha256": self.sha256,
-        }
+SUMMARIES: Final = {
+    "digits": "scikit-learn's handwritten digits: 1,797 of 8x8, 10 classes; part of the installation",
+    "cifar10": "CIFAR-10: 60,000 of 32x32, 10 classes; downloaded (170 MB)",
+    "cifar100": "CIFAR-100: 60,000 of 32x32, 100 classes; downloaded (169 MB)",
+    "imagenet16-120": "ImageNet16-120: 157,700 of 16x16, 120 classes; from your copy of ImageNet16's batch files",
+}
+_CIFARS: Final = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,57 +59,220 @@ class AvailableImages:
     summary: str  # one line
 
 
+def available_images() -> list[AvailableImages]:
+    """Every data set that has a name: the built-in ones, then the registered packs."""
+    registered = sorted(path.stem for path in _folder().glob("*.json") if path.stem not in SUMMARIES)
+    return [
+        *(
+            AvailableImages(name=name, present=name == "digits" or _pointer(name).is_file(), summary=summary)
+            for name, summary in SUMMARIES.items()
+        ),
+        *(
+            AvailableImages(name=name, present=True, summary=str(_read_json(_pointer(name)).get("source")))
+            for name in registered
+        ),
+    ]
+
+
 def load_images(name: str | Path) -> ImageSet:
-    """The data set of that name, or the pack of images at that path.
+    """The data set of that name (downloaded where it has to be), or the pack of images at that path.
 
     Raises:
         InputError: when there is no such data set or file, or it is malformed, or cannot be downloaded.
     """
-    if str(name) == "digits":
-        return _digits()
-    raise unknown("data set", str(name), ["digits"])
+    if name == "digits":
+        return read_digits()
+    if isinstance(name, str) and _is_name(name) and _pointer(name).is_file():
+        return _kept(_pointed(name), name)
+    if name in SUMMARIES or Path(name).is_file():
+        return fetch_images(name)
+    if str(name).endswith(".npz") or Path(name).name != str(name):
+        raise InputError(f"there is no pack of images at {name}")
+    raise unknown("data set", str(name), [images.name for images in available_images()])
 
 
-def available_images() -> list[AvailableImages]:
-    """Every data set that has a name, the built-in ones first."""
-    return [AvailableImages(name="digits", present=True, summary="1,797 handwritten digits, 8x8")]
+def fetch_images(name: str | Path, *, source: Path | None = None, register: str | None = None) -> ImageSet:
+    """Read a data set and keep it in the cache, so that `load_images` is quick from then on.
+
+    Args:
+        name: a built-in data set, or the path of a pack.
+        source: where the files of a built-in data set are; without it CIFAR is downloaded.
+        register: the name that a pack is to have.
+
+    Raises:
+        InputError: when the files are not there or malformed, or the name is taken or no name.
+    """
+    if name in SUMMARIES:
+        if register is not None:
+            raise InputError(f"{name!r} has its name already: only a pack of images is registered as {register!r}")
+        return _fetch_builtin(str(name), source)
+    path = Path(name)
+    if not path.is_file():
+        if source is not None:
+            raise InputError(
+                f"unknown data set {str(name)!r} (known: {', '.join(SUMMARIES)}); a pack of your own is "
+                f"registered with `dartboard data fetch {source} --name {name}`"
+            )
+        if path.suffix == ".npz" or path.name != str(name):
+            raise InputError(f"there is no pack of images at {name}")
+        raise unknown("data set", str(name), SUMMARIES)
+    if source is not None:
+        raise InputError(f"{name} is a file already: leave out --from {source}")
+    if register is not None and (register in SUMMARIES or not _is_name(register)):
+        raise InputError(
+            f"{register!r} cannot be a pack's name: take small letters, digits, '-', '_' and '.', beginning with a "
+            f"letter or digit, and none of {', '.join(SUMMARIES)}"
+        )
+    folder = _folder() / f"{file_digest(path, 'sha256')}-{VERSION}"
+    if not folder.is_dir():
+        _keep(read_pack(path))
+    if register is not None:
+        _point(register, folder)
+    return _kept(folder, register or path.stem)
 
 
-def measure(images: NDArray[np.uint8]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation of each channel of (n, 3, H, W) over all pixels, which count from 0 to 1."""
-    histogram = np.zeros((3, 256), dtype=np.int64)
-    for start in range(0, len(images), 1000):  # keeps the temporary arrays small
-        for channel in range(3):
-            histogram[channel] += np.bincount(images[start : start + 1000, channel].ravel(), minlength=256)
-    levels = np.arange(256) / 255
-    share = histogram / histogram.sum(axis=1, keepdims=True)
-    mean = share @ levels
-    std = np.sqrt((share * (levels - mean[:, None]) ** 2).sum(axis=1))
-    return tuple(mean.tolist()), tuple(std.tolist())
+def _fetch_builtin(name: str, source: Path | None) -> ImageSet:
+    """Read a built-in data set from `source`, or download it, and keep it under its name."""
+    if source is not None and not source.exists():
+        raise InputError(f"there is nothing at {source}")
+    if name == "digits":
+        if source is not None:
+            raise InputError("the digits come with scikit-learn: leave out --from")
+        return read_digits()
+    if source is None and _pointer(name).is_file() and _pointed(name).is_dir():
+        return _kept(_pointed(name), name)
+    if name in _CIFARS:
+        images = read_cifar(source or _download(_CIFARS[name]), _CIFARS[name])
+    elif source is None:
+        raise InputError(
+            f"{name} cannot be downloaded: put ImageNet16's batch files (train_data_batch_1 to train_data_batch_10 and "
+            f"val_data) into a folder and call `dartboard data fetch {name} --from FOLDER`"
+        )
+    else:
+        images = read_imagenet16(source)
+    folder = _keep(images)
+    _point(name, folder)
+    return _kept(folder, name)
 
 
-def _digits() -> ImageSet:
-    """Scikit-learn's handwritten digits, in an order of their own, so that every part of them is a fair sample."""
-    from sklearn.datasets import load_digits
+def _download(kind: Cifar) -> Path:
+    """The official archive, downloaded unless it is there already."""
+    import pooch
 
-    bunch = load_digits()
-    # The file goes by writer. Ordered by the digest of their pixels, the images are mixed, and the same everywhere.
-    grey = ((bunch.images * 255 + 8) // 16).astype(np.uint8)  # 0..16 to 0..255, halves up
-    order = sorted(range(len(grey)), key=lambda i: hashlib.sha256(grey[i].tobytes()).digest())
-    images = np.repeat(grey[order][:, None], 3, axis=1)
-    labels = bunch.target[order].astype(np.int64)
-    mean, std = measure(images[:1500])
-    return ImageSet(
-        name="digits",
-        images=images[:1500],
-        labels=labels[:1500],
-        num_classes=10,
-        mean=mean,
-        std=std,
-        crop_padding=1,
-        flip=False,
-        source="scikit-learn's load_digits: 1,797 handwritten digits (8x8, grey), mixed; the last 297 are for testing",
-        sha256=hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes()).hexdigest(),
-        test_images=images[1500:],
-        test_labels=labels[1500:],
-    )
+    folder = cache_folder() / "downloads"
+    try:
+        return Path(pooch.retrieve(kind.url, known_hash=f"md5:{kind.md5}", fname=kind.archive, path=folder))
+    except (OSError, ValueError) as error:  # what requests and pooch raise
+        reason = "its checksum is wrong" if isinstance(error, ValueError) else type(error).__name__
+        raise InputError(
+            f"cannot download {kind.url} ({reason}): put {kind.archive} at {folder / kind.archive}, or call "
+            f"`dartboard data fetch {kind.name} --from PATH` with the archive or its extracted folder"
+        ) from error
+
+
+def _folder() -> Path:
+    return cache_folder() / "images"
+
+
+def _pointer(name: str) -> Path:
+    """The file that says which folder holds the data set of that name."""
+    return _folder() / f"{name}.json"
+
+
+def _pointed(name: str) -> Path:
+    """The folder that holds the data set of that name, which was fetched before."""
+    return _folder() / str(_read_json(_pointer(name)).get("folder"))
+
+
+def _is_name(text: str) -> bool:
+    return re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", text) is not None and not text.endswith(".npz")
+
+
+def _keep(images: ImageSet) -> Path:
+    """Write a data set into the cache, whole or not at all, and say where."""
+    folder = _folder() / f"{images.sha256}-{VERSION}"
+    arrays: dict[str, NDArray[Any]] = {"train_images": images.images, "train_labels": images.labels}
+    if images.test_images is not None and images.test_labels is not None:
+        arrays |= {"test_images": images.test_images, "test_labels": images.test_labels}
+    facts = ("num_classes", "mean", "std", "crop_padding", "flip", "source", "sha256")
+    shapes = {key: list(array.shape) for key, array in arrays.items()}
+    with _writing(folder.parent):
+        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
+        try:
+            for key, array in arrays.items():
+                with (partial / f"{key}.npy").open("wb") as file:
+                    np.save(file, array)
+                    os.fsync(file.fileno())
+            _write_json(partial / "set.json", {fact: getattr(images, fact) for fact in facts} | {"shapes": shapes})
+            if not folder.is_dir():
+                partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _point(name: str, folder: Path) -> None:
+    """From now on `name` stands for that kept data set."""
+    source = _read_json(folder / "set.json")["source"]
+    with _writing(folder.parent):
+        partial = folder.parent / f".partial-{name}-{os.getpid()}"
+        _write_json(partial, {"folder": folder.name, "source": source})
+        partial.replace(_pointer(name))
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Make `folder`, and turn a refusal of the disk into one clear line."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise InputError(f"cannot keep images in {folder} ({error}): set DARTBOARD_CACHE to another folder") from error
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with path.open("w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds {type(content).__name__}, not an object")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}): remove it and fetch the data set again") from error
+    return content
+
+
+def _kept(folder: Path, name: str) -> ImageSet:
+    """A data set as `_keep` wrote it, its images mapped into memory instead of read."""
+    try:
+        facts = _read_json(folder / "set.json")
+        arrays = {
+            key: np.load(folder / f"{key}.npy", mmap_mode="r" if key.endswith("_images") else None)
+            for key in facts["shapes"]
+        }
+        for key, array in arrays.items():
+            if list(array.shape) != facts["shapes"][key]:
+                raise ValueError(f"{key}.npy has shape {array.shape}")
+        return ImageSet(
+            name=name,
+            images=arrays["train_images"],
+            labels=arrays["train_labels"],
+            test_images=arrays.get("test_images"),
+            test_labels=arrays.get("test_labels"),
+            num_classes=facts["num_classes"],
+            mean=as_channels(facts["mean"]),
+            std=as_channels(facts["std"]),
+            crop_padding=facts["crop_padding"],
+            flip=facts["flip"],
+            source=facts["source"],
+            sha256=facts["sha256"],
+        )
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(
+            f"the images kept in {folder} are damaged ({error}): remove that folder and fetch {name!r} again"
+        ) from error

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dartboard.benchmark.errors import InputError
-from dartboard.benchmark.image_sources import ImageSet, available_images, load_images
+from dartboard.benchmark.image_files import ImageSet
+from dartboard.benchmark.image_sources import available_images, load_images
 
 __all__ = [
     "ImageSet",
