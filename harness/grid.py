@@ -1,0 +1,272 @@
+"""A grid of runs: what a TOML file, a preset and the command line together ask for, checked before anything starts."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from dartboard.benchmark.catalogue import Catalogue
+from dartboard.benchmark.errors import InputError, unknown
+from dartboard.harness.presets import PRESETS, Preset
+
+KEYS: Final = {
+    "name": str,
+    "preset": str,
+    "searchers": list,
+    "selectors": list,
+    "datasets": list,
+    "seeds": (str, int, list),
+    "table": str,
+    "metric": str,
+    "supernet": dict,
+    "images": dict,
+    "search": dict,
+    "searcher": dict,
+    "selector": dict,
+    "dataset": dict,
+}
+SUPERNET_KEYS: Final = ("channels", "cells_per_stage")
+IMAGE_KEYS: Final = ("image_size", "train_images", "valid_images")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """A searcher or selector of the grid."""
+
+    label: str  # what records call it
+    name: str  # what the catalogue calls it
+    options: Mapping[str, Any]  # as the grid, the preset and the catalogue's entry set them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A data set of the grid."""
+
+    label: str  # what records call it
+    source: str  # a known name, or a path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Everything that a run folder's records follow from, but for the data themselves."""
+
+    name: str
+    preset: str
+    searchers: tuple[Method, ...]
+    selectors: tuple[Method, ...]
+    datasets: tuple[Dataset, ...]
+    seeds: tuple[int, ...]
+    table: str | None  # a name or path; None: the official table where one is imported, else the embedded one
+    metric: str | None  # None: the table's default for the data set
+    channels: int
+    cells_per_stage: int
+    image_size: int | None
+    train_images: int | None
+    valid_images: int | None
+    exact_images: bool  # whether the three figures above are asked for exactly; else they are upper bounds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What the command line puts in place of the grid's own."""
+
+    preset: str | None = None
+    searchers: Sequence[str] = ()
+    selectors: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    seeds: str | None = None
+    table: str | None = None
+    settings: Sequence[str] = ()  # "search.epochs=5"
+
+
+def builtin_grids() -> dict[str, str]:
+    """The text of each grid that ships with the package, by name."""
+    folder = resources.files("dartboard.grids")
+    return {
+        entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".toml")
+    }
+
+
+def read_grid(choice: str, overrides: Overrides, *, searchers: Catalogue, selectors: Catalogue) -> Grid:
+    """Read the grid called or stored at `choice`, and put the overrides over it.
+
+    Raises:
+        InputError: for whatever cannot be used, naming the place in the file.
+    """
+    path = Path(choice)
+    if path.suffix == ".toml" or path.is_file():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot read the grid {choice!r}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise InputError(f"the grid {choice!r} is not a text file") from None
+    else:
+        grids = builtin_grids()
+        if choice not in grids:
+            raise unknown("grid", choice, grids)
+        text = grids[choice]
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"the grid {choice!r} is not TOML: {error}") from None
+    for setting in overrides.settings:
+        _put(content, setting)
+    content.setdefault("name", path.stem)
+    return resolve(content, overrides, searchers=searchers, selectors=selectors)
+
+
+def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Catalogue, selectors: Catalogue) -> Grid:
+    """Build the grid that the parsed TOML `content` and the overrides describe."""
+    for key, value in content.items():
+        if key not in KEYS:
+            raise unknown("grid key", key, KEYS)
+        if not isinstance(value, KEYS[key]):
+            raise InputError(f"grid key {key!r} has the wrong type: {value!r}")
+    preset_name = overrides.preset or content.get("preset", "laptop")
+    if preset_name not in PRESETS:
+        raise unknown("preset", preset_name, PRESETS)
+    preset = PRESETS[preset_name]
+    supernet = _section(content, "supernet", SUPERNET_KEYS)
+    images = _section(content, "images", IMAGE_KEYS)
+    for key, value in {**supernet, **images}.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{key} is a whole number of at least 1; got {value!r}")
+    return Grid(
+        name=content["name"],
+        preset=preset_name,
+        searchers=_methods(content, "searcher", overrides.searchers, searchers, {**preset.search, **content.get("search", {})}),
+        selectors=_methods(content, "selector", overrides.selectors, selectors, {}, preset.selectors),
+        datasets=_datasets(content, overrides.datasets),
+        seeds=parse_seeds(overrides.seeds if overrides.seeds is not None else content.get("seeds", "0")),
+        table=overrides.table or content.get("table"),
+        metric=content.get("metric"),
+        exact_images=bool(images),
+        **_sizes(preset, supernet, images),
+    )
+
+
+def _sizes(preset: Preset, supernet: Mapping[str, int], images: Mapping[str, int]) -> dict[str, Any]:
+    own = {field.name: getattr(preset, field.name) for field in fields(preset)}
+    given = {**supernet, **images}
+    return {key: given.get(key, own[key]) for key in (*SUPERNET_KEYS, *IMAGE_KEYS)}
+
+
+def parse_seeds(value: str | int | Iterable[int]) -> tuple[int, ...]:
+    """Read seeds: 3, [0, 1], "0-3", "0,2,5-7".
+
+    Raises:
+        InputError: quoting what cannot be read, or a seed that stands twice.
+    """
+    if isinstance(value, bool):
+        raise InputError(f"seeds are whole numbers like 0-3 or 0,2,5; got {value!r}")
+    seeds: list[int] = []
+    if isinstance(value, int):
+        seeds = [value]
+    elif isinstance(value, str):
+        for part in value.split(","):
+            first, dash, last = part.strip().partition("-")
+            if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+                raise InputError(f"seeds are whole numbers like 0-3 or 0,2,5; got {value!r}")
+            seeds.extend(range(int(first), int(last or first) + 1))
+    else:
+        seeds = list(value)
+        if any(not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 for seed in seeds):
+            raise InputError(f"seeds are whole numbers from 0; got {seeds!r}")
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise InputError(f"seeds are one or more different numbers; got {value!r}")
+    return tuple(seeds)
+
+
+def _section(content: Mapping[str, Any], name: str, known: Iterable[str]) -> dict[str, Any]:
+    section: dict[str, Any] = dict(content.get(name, {}))
+    for key in section:
+        if key not in known:
+            raise unknown(f"key of [{name}]", key, known)
+    return section
+
+
+def _methods(
+    content: Mapping[str, Any],
+    kind: str,
+    chosen: Sequence[str],
+    catalogue: Catalogue,
+    shared: Mapping[str, Any],
+    preset: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[Method, ...]:
+    """The grid's methods of one kind: `[kind.LABEL]` holds options, and `method` where the label is not its name."""
+    sections: Mapping[str, Any] = content.get(kind, {})
+    labels = list(chosen) or list(content.get(f"{kind}s", ()))
+    if not labels:
+        raise InputError(f"the grid names no {kind}: write {kind}s = [...] (known: {_names(catalogue)})")
+    if labels == ["all"]:
+        labels = [entry.name for entry in catalogue]
+    methods = []
+    for label in labels:
+        if not isinstance(label, str):
+            raise InputError(f"{kind}s holds names; got {label!r}")
+        if label in (method.label for method in methods):
+            raise InputError(f"the grid names the {kind} {label!r} twice")
+        section = sections.get(label, {})
+        if not isinstance(section, dict):
+            raise InputError(f"[{kind}.{label}] holds options; got {section!r}")
+        options = dict(section)
+        name = options.pop("method", label)
+        entry = catalogue[name]
+        merged = {**(preset or {}).get(name, {}), **entry.options, **shared, **options}
+        methods.append(Method(label=_label(label, kind), name=name, options=merged))
+    for label in sections:
+        if label not in content.get(f"{kind}s", ()) and label not in labels and label not in {e.name for e in catalogue}:
+            raise InputError(f"[{kind}.{label}] sets options of a {kind} that the grid does not name")
+    return tuple(methods)
+
+
+def _datasets(content: Mapping[str, Any], chosen: Sequence[str]) -> tuple[Dataset, ...]:
+    sections: Mapping[str, Any] = content.get("dataset", {})
+    labels = list(chosen) or list(content.get("datasets", ("digits",)))
+    if len(set(labels)) != len(labels):
+        raise InputError(f"the grid names a data set twice: {labels!r}")
+    datasets = []
+    for label in labels:
+        section = sections.get(label, {})
+        if not isinstance(section, dict) or set(section) - {"path"}:
+            raise InputError(f"[dataset.{label}] holds a path only; got {section!r}")
+        source = str(section.get("path", label))
+        short = Path(label).stem if "/" in label or label.endswith(".npz") else label
+        datasets.append(Dataset(label=_label(short, "data set"), source=source))
+    return tuple(datasets)
+
+
+def _label(label: str, kind: str) -> str:
+    """A label that may stand in a folder's name."""
+    if not label or not all(c.isalnum() or c in "-_.+:@" for c in label) or label.startswith(".") or "--" in label:
+        raise InputError(f"a {kind}'s label has letters, digits and -_.+:@ only, and no double dash; got {label!r}")
+    return label
+
+
+def _names(catalogue: Catalogue) -> str:
+    return ", ".join(entry.name for entry in catalogue)
+
+
+def _put(content: dict[str, Any], setting: str) -> None:
+    """Put one `key.key=value` of the command line into the parsed grid; the value is TOML, or else a bare word."""
+    keys, equals, value = setting.partition("=")
+    parts = keys.strip().split(".")
+    if not equals or not all(parts):
+        raise InputError(f"a setting is KEY=VALUE, like search.epochs=5; got {setting!r}")
+    try:
+        parsed: Any = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    table = content
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise InputError(f"{part!r} of the setting {setting!r} is a value, not a section")
+    table[parts[-1]] = parsed

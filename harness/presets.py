@@ -1,0 +1,45 @@
+"""The sizes at which a grid can run: how much of the literature's supernet, images and epochs it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A named size. Image figures are upper bounds: a smaller data set is taken whole."""
+
+    summary: str
+    channels: int = 16
+    cells_per_stage: int = 5
+    image_size: int | None = None  # at most; None: as the data set has it
+    train_images: int | None = None  # at most
+    valid_images: int | None = None  # at most
+    search: Mapping[str, Any] = field(default_factory=dict)  # fields of the protocol, for every searcher
+    selectors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # options by selector
+
+
+PRESETS: Final[Mapping[str, Preset]] = {
+    "smoke": Preset(
+        summary="seconds, for tests: C=4, N=1, 8x8 pixels, 128 + 128 images, 2 epochs",
+        channels=4,
+        cells_per_stage=1,
+        image_size=8,
+        train_images=128,
+        valid_images=128,
+        search={"epochs": 2, "batch_size": 32},
+        selectors={name: {"interval": 1} for name in ("perturbation", "perturbation-loss", "pt-magnitude")},
+    ),
+    "laptop": Preset(
+        summary="minutes on two cores: C=8, N=1, 16x16 pixels, 6,400 + 6,400 images, 50 epochs, architecture rate 3e-3",
+        channels=8,
+        cells_per_stage=1,
+        image_size=16,
+        train_images=6400,
+        valid_images=6400,
+        search={"epochs": 50, "architecture_learning_rate": 3e-3},
+    ),
+    "paper": Preset(summary="the literature's: C=16, N=5, all images at full size, the protocol's own epochs"),
+}
