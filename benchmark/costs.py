@@ -73,7 +73,7 @@ def parameters(numbers: Numbers, skeleton: Skeleton) -> NDArray[np.int64]:
         InputError: when a number is outside 0..15624, or no integer.
     """
     channels, classes = skeleton.channels, skeleton.classes
-    fixed = 27 * channels + 2 * channels + sum(10 * c**2 + 4 * c for c, _ in skeleton.stages[1:])
+    fixed = 27 * channels + 2 * channels + sum(14 * c**2 + 4 * c for c, _ in skeleton.stages[1:])
     fixed += 2 * 4 * channels + (4 * channels + 1) * classes
     edges = {k: skeleton.cells * sum(k**2 * c**2 + 2 * c for c, _ in skeleton.stages) for k in (1, 3)}
     return _total(numbers, fixed, edges)
@@ -86,7 +86,7 @@ def multiply_adds(numbers: Numbers, skeleton: Skeleton) -> NDArray[np.int64]:
         InputError: when a number is outside 0..15624, or no integer.
     """
     channels, classes = skeleton.channels, skeleton.classes
-    fixed = 27 * channels * skeleton.size**2 + sum(10 * c**2 * side**2 for c, side in skeleton.stages[1:])
+    fixed = 27 * channels * skeleton.size**2 + sum(14 * c**2 * side**2 for c, side in skeleton.stages[1:])
     fixed += (4 * channels + 1) * classes
     edges = {k: skeleton.cells * sum(k**2 * c**2 * side**2 for c, side in skeleton.stages) for k in (1, 3)}
     return _total(numbers, fixed, edges)

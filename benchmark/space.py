@@ -77,7 +77,7 @@ class Cell:
                     raise InputError(f"not a NAS-Bench-201 cell: {part!r} in {text!r} should end in '~{source}'")
                 if name not in OPERATIONS:
                     known = ", ".join(OPERATIONS)
-                    raise InputError(f"not a NAS-Bench-201 cell: unknown operation {name!r} in {text!r}; one of {known}")
+                    raise InputError(f"not a NAS-Bench-201 cell: {name!r} in {text!r} is no operation; one of {known}")
                 operations.append(OPERATIONS.index(name))
         return cls(tuple(operations))
 
@@ -274,8 +274,9 @@ def equivalence_classes() -> NDArray[np.int64]:
       with weights of their own, and two parallel 1x1 are not one.
 
     The benchmark's own rule (`to_unique_str` in D-X-Y/AutoDL-Projects) finds 6,466 classes, or 12,751 where it does not
-    look at `none`. It is neither finer nor coarser: it keeps a zero summand apart from no summand and does not use that
-    pooling is linear, but takes one convolution used twice for two.
+    look at `none`. It is neither finer nor coarser: it keeps a zero summand apart from no summand, does not sort anew a
+    sum that a skip carries into another, and does not use that pooling is linear; but it takes one convolution used
+    twice for two.
     """
     smallest: dict[str, int] = {}
     classes = np.array([smallest.setdefault(cell.formula, number) for number, cell in enumerate(every_cell())])
