@@ -1,0 +1,81 @@
+"""A cell drawn as a graph: four nodes in a row, six edges that never cross, each with its operation's name.
+
+Edges between neighbours are straight; 0 → 2 and 0 → 3 bow upwards, one inside the other, and 1 → 3 downwards.
+An edge that the output does not depend on is pale; `none` is dotted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dartboard.benchmark.space import EDGES, NONE, Cell
+from dartboard.results.style import INK, OPERATION_COLOURS, OPERATION_LABELS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NODE_LABELS: Final = ("in", "1", "2", "out")
+
+_BOW: Final = {(2, 0): 0.75, (3, 0): 1.45, (3, 1): -0.75}  # height of an edge's middle; the others are straight
+_NODE_RADIUS: Final = 0.2
+_STEP: Final = 1.6  # from node to node: room for a label and an arrow's head
+
+
+def live_edges(cell: Cell) -> tuple[bool, ...]:
+    """(E,): whether an edge lies on a path of operations other than `none` from the cell's input to its output."""
+    present = [operation != NONE for operation in cell.operations]
+    reached, needed = {0}, {3}
+    for (target, source), there in zip(EDGES, present, strict=True):
+        if there and source in reached:
+            reached.add(target)
+    for (target, source), there in reversed(list(zip(EDGES, present, strict=True))):
+        if there and target in needed:
+            needed.add(source)
+    return tuple(
+        there and source in reached and target in needed for (target, source), there in zip(EDGES, present, strict=True)
+    )
+
+
+def draw_cell(axes: Axes, cell: Cell) -> None:
+    """Draw a cell into `axes`, which it clears of ticks and frame."""
+    from matplotlib.patches import Circle, FancyArrowPatch
+
+    axes.set_axis_off()
+    axes.set(xlim=(-0.3, 3 * _STEP + 0.3), ylim=(-1.05, 1.7), aspect="equal")
+    for (target, source), operation, live in zip(EDGES, cell.operations, live_edges(cell), strict=True):
+        start, end, bow = source * _STEP, target * _STEP, _BOW.get((target, source), 0.0)
+        line: dict[str, Any] = {"color": OPERATION_COLOURS[operation], "alpha": 1.0 if live else 0.4}
+        axes.add_patch(
+            FancyArrowPatch(
+                (start, 0),
+                (end, 0),
+                # The middle of arc3's parabola is half of rad x length away from the chord.
+                connectionstyle=f"arc3,rad={-2 * bow / (end - start)}",
+                arrowstyle="-|>",
+                mutation_scale=9,
+                linewidth=1.8 if operation != NONE else 1.1,
+                linestyle=":" if operation == NONE else "-",
+                shrinkA=0,
+                shrinkB=0,
+                patchA=Circle((start, 0), _NODE_RADIUS, transform=axes.transData),
+                patchB=Circle((end, 0), _NODE_RADIUS, transform=axes.transData),
+                zorder=1,
+                **line,
+            )
+        )
+        axes.text(
+            (start + end) / 2,
+            bow,
+            OPERATION_LABELS[operation],
+            ha="center",
+            va="center",
+            fontsize=6.5,
+            color=INK if live else "#777777",
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": line["color"], "linewidth": 0.6},
+            zorder=3,
+        )
+    for node, label in enumerate(NODE_LABELS):
+        axes.add_patch(
+            Circle((node * _STEP, 0), _NODE_RADIUS, facecolor="white", edgecolor=INK, linewidth=1.0, zorder=2)
+        )
+        axes.text(node * _STEP, 0, label, ha="center", va="center", fontsize=6.5, color=INK, zorder=4)

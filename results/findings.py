@@ -1,0 +1,140 @@
+"""A report's first sentences, written from the numbers.
+
+They describe; they do not test. Each says over how many supernets it speaks, and calls a choice made after the fact
+by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from dartboard.results.aggregate import (
+    COLLAPSED_EDGES,
+    PASSED_THROUGH,
+    Comparison,
+    Trajectory,
+    best_in_table,
+    collapsed,
+    compare,
+    main_metric,
+    summarise,
+    trajectory,
+)
+from dartboard.results.rundata import RunData
+from dartboard.results.wording import count, listed, metric_words
+
+REFERENCE: Final = "magnitude"
+"""DARTS's own rule, the largest mixing weight on each edge: the others are set against it."""
+
+BLIND: Final = ("prior", "random")
+"""The controls that a criterion has to beat to have shown anything."""
+
+FEW: Final = 5
+"""With fewer supernets than so many, a finding says that it is an observation of single cases."""
+
+
+def findings(run: RunData, dataset: str) -> list[str]:
+    """Two to four sentences about one data set's runs."""
+    numbered = run.of(dataset)
+    records = [record for _, record in numbered]
+    done = [record for record in records if record.ok]
+    if not done:
+        return [f"No run came to a cell: {_all(len(records))} failed, the first with: {records[0].error}."]
+    metric = main_metric(done, dataset)
+    if metric is None:
+        return ["The table has no accuracy for these cells, so nothing can be said about them."]
+    sentences = []
+    comparisons = compare(numbered, REFERENCE)
+    reference = [record for record in done if record.selector == REFERENCE and record.accuracy is not None]
+    if reference:
+        trajectories = [trajectory(record.search, run.epochs[record.search], metric) for record in reference]
+        best = best_in_table(done, dataset, metric)
+        cells = [record.cell for record in reference if record.cell]
+        sentences.append(_magnitude([record.accuracy for record in reference], metric, best))
+        sentences.append(_collapse(cells, trajectories))
+        sentences += _against_magnitude([entry for entry in comparisons if entry.control is None])
+    else:
+        sentences.append(f"{REFERENCE} came to no cell here, so the criteria have nothing to be set against.")
+    sentences += _against_controls(run, dataset)
+    failed = len(records) - len(done)
+    if failed:
+        sentences.append(
+            f"{count(failed, 'run')} of {len(records)} failed and {'is' if failed == 1 else 'are'} left out."
+        )
+    supernets = len({record.search for record in done})
+    if supernets < FEW:
+        cases = "one supernet: a single case" if supernets == 1 else f"{supernets} supernets: a few single cases"
+        sentences.append(f"All this is from {cases}, which shows what can happen and not how often it does.")
+    return sentences
+
+
+def _all(n: int) -> str:
+    return "the only one" if n == 1 else f"all {n}"
+
+
+def _magnitude(accuracies: Sequence[float | None], metric: str, best: float | None) -> str:
+    summary = summarise(accuracies)
+    assert summary is not None
+    over = f", from {summary.low:.2f} to {summary.high:.2f} over {summary.n} supernets" if summary.n > 1 else ""
+    mean = "on average " if summary.n > 1 else ""
+    short = f"; the table's best cell has {best:.2f} %" if best is not None else ""
+    return f"{REFERENCE} chose cells of {mean}{summary.mean:.2f} % {metric_words(metric)}{over}{short}."
+
+
+def _collapse(cells: Sequence[str], trajectories: Sequence[Trajectory]) -> str:
+    n = len(cells)
+    bare = sum(map(collapsed, cells))
+    sentence = (
+        f"Its cell had collapsed (at least {COLLAPSED_EDGES} of 6 edges without parameters) on {bare} of "
+        f"{count(n, 'supernet')}"
+    )
+    losses = [loss for run in trajectories if (loss := run.lost) is not None]
+    if losses:
+        lost = sum(loss >= PASSED_THROUGH for loss in losses)
+        sentence += (
+            f"; on {lost} of {len(losses)} the search had passed through an argmax cell at least "
+            f"{PASSED_THROUGH:g} point better and lost it (largest loss {max(losses):.2f} points)"
+        )
+    return sentence + "."
+
+
+def _against_magnitude(comparisons: Sequence[Comparison]) -> list[str]:
+    if not comparisons:
+        return []
+    ranked = sorted(comparisons, key=lambda entry: -entry.difference.mean)
+    top = ranked[0]
+    seen_afterwards = f", the best of {len(ranked)} criteria, picked after the fact," if len(ranked) > 1 else ""
+    sentence = f"From the same supernets {top.selector}{seen_afterwards} got {_gain(top)}"
+    if len(ranked) > 1:
+        sentence += f"; the last of them, {ranked[-1].selector}, got {_gain(ranked[-1])}"
+    return [sentence + "."]
+
+
+def _gain(entry: Comparison) -> str:
+    size = (
+        f"{abs(entry.difference.mean):.2f} points {'more' if entry.difference.mean >= 0 else 'less'} than {REFERENCE}"
+    )
+    if entry.difference.n == 1:
+        return f"{size} ({entry.accuracy.mean:.2f} %, one supernet)"
+    return (
+        f"{size} ({entry.accuracy.mean:.2f} %; better on {entry.better}, equal on {entry.equal}, "
+        f"worse on {entry.worse} of {entry.difference.n})"
+    )
+
+
+def _against_controls(run: RunData, dataset: str) -> list[str]:
+    """How many criteria beat each blind control on average, on the supernets where both came to a cell."""
+    parts = []
+    for control in BLIND:
+        entries = [entry for entry in compare(run.of(dataset), control) if entry.control is None]
+        if entries:
+            better = [entry.selector for entry in entries if entry.difference.mean > 0]
+            mean = summarise(entry.reference_accuracy.mean for entry in entries)
+            assert mean is not None
+            who = f" ({listed(better)})" if 0 < len(better) <= 3 else ""
+            parts.append(
+                f"{len(better)} of {count(len(entries), 'criterion', 'criteria')}{who} beat {control} "
+                f"({mean.mean:.2f} %)"
+            )
+    return [f"Without looking at the supernet: {'; '.join(parts)} on average."] if parts else []

@@ -1,0 +1,63 @@
+"""How a report writes numbers, names and lists: one way each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dartboard.results.aggregate import Summary
+from dartboard.results.records import RunKey
+
+
+def mean_std(summary: Summary | None, digits: int = 2) -> str:
+    """`92.64 ± 1.20`, `92.64` for one value, `-` for none."""
+    if summary is None:
+        return "-"
+    spread = "" if summary.std is None else f" ± {summary.std:.{digits}f}"
+    return f"{summary.mean:.{digits}f}{spread}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """`92.64`, or `-` for None."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    """`1 seed`, `3 seeds`, `1,000 images`."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def listed(items: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = items
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def metric_words(metric: str) -> str:
+    """`cifar10 test accuracy after 200 epochs` for cifar10/test/200."""
+    dataset, split, epochs = metric.split("/")
+    return f"{dataset} {split} accuracy after {epochs} epochs"
+
+
+def metric_title(metric: str) -> str:
+    """`cifar10 test` for cifar10/test/200: a column's head."""
+    return " ".join(metric.split("/")[:2])
+
+
+def seeds(numbers: Iterable[int]) -> str:
+    """`seed 4`, `seeds 0-3, 7`."""
+    spans: list[list[int]] = []
+    for seed in sorted(set(numbers)):
+        if spans and seed == spans[-1][-1] + 1:
+            spans[-1][1:] = [seed]
+        else:
+            spans.append([seed])
+    text = ", ".join("-".join(map(str, span)) for span in spans)
+    return f"seed {text}" if len(spans) == 1 and len(spans[0]) == 1 else f"seeds {text}"
+
+
+def choosers(keys: Sequence[RunKey]) -> list[str]:
+    """Who chose a cell: `darts / magnitude (seeds 0-2)`, one entry for each searcher and selector."""
+    grouped: dict[tuple[str, str], list[int]] = {}
+    for key in keys:
+        grouped.setdefault((key.searcher, key.selector), []).append(key.seed)
+    return [f"{searcher} / {selector} ({seeds(chosen)})" for (searcher, selector), chosen in grouped.items()]
