@@ -5,7 +5,7 @@ Searchers and selectors never import each other; they meet here. E = 6 edges, O 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -119,6 +119,7 @@ class SelectionData:
     batch_size: int
     truth: GroundTruth | None = None
     journal: Journal | None = None
+    progress: Callable[[int, int], None] | None = None  # told (done, total) now and then by a long selection
 
 
 class Journal(Protocol):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 from dartboard.benchmark.catalogue import Catalogue
 from dartboard.benchmark.errors import InputError, unknown
-from dartboard.harness.presets import PRESETS, Preset
+from dartboard.harness.presets import PRESETS
 
-KEYS: Final = {
+KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "name": str,
     "preset": str,
     "searchers": list,
@@ -64,10 +64,8 @@ class Grid:
     metric: str | None  # None: the table's default for the data set
     channels: int
     cells_per_stage: int
-    image_size: int | None
-    train_images: int | None
-    valid_images: int | None
-    exact_images: bool  # whether the three figures above are asked for exactly; else they are upper bounds
+    images: Mapping[str, int]  # of image_size, train_images and valid_images: what the grid asks for exactly
+    at_most: Mapping[str, int]  # of the same three: the preset's bounds, where the grid asks for nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,21 +139,19 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
     return Grid(
         name=content["name"],
         preset=preset_name,
-        searchers=_methods(content, "searcher", overrides.searchers, searchers, {**preset.search, **content.get("search", {})}),
+        searchers=_methods(
+            content, "searcher", overrides.searchers, searchers, {**preset.search, **content.get("search", {})}
+        ),
         selectors=_methods(content, "selector", overrides.selectors, selectors, {}, preset.selectors),
         datasets=_datasets(content, overrides.datasets),
         seeds=parse_seeds(overrides.seeds if overrides.seeds is not None else content.get("seeds", "0")),
         table=overrides.table or content.get("table"),
         metric=content.get("metric"),
-        exact_images=bool(images),
-        **_sizes(preset, supernet, images),
+        channels=supernet.get("channels", preset.channels),
+        cells_per_stage=supernet.get("cells_per_stage", preset.cells_per_stage),
+        images=images,
+        at_most={key: bound for key in IMAGE_KEYS if key not in images and (bound := getattr(preset, key)) is not None},
     )
-
-
-def _sizes(preset: Preset, supernet: Mapping[str, int], images: Mapping[str, int]) -> dict[str, Any]:
-    own = {field.name: getattr(preset, field.name) for field in fields(preset)}
-    given = {**supernet, **images}
-    return {key: given.get(key, own[key]) for key in (*SUPERNET_KEYS, *IMAGE_KEYS)}
 
 
 def parse_seeds(value: str | int | Iterable[int]) -> tuple[int, ...]:
@@ -207,7 +203,7 @@ def _methods(
         raise InputError(f"the grid names no {kind}: write {kind}s = [...] (known: {_names(catalogue)})")
     if labels == ["all"]:
         labels = [entry.name for entry in catalogue]
-    methods = []
+    methods: list[Method] = []
     for label in labels:
         if not isinstance(label, str):
             raise InputError(f"{kind}s holds names; got {label!r}")
@@ -222,7 +218,11 @@ def _methods(
         merged = {**(preset or {}).get(name, {}), **entry.options, **shared, **options}
         methods.append(Method(label=_label(label, kind), name=name, options=merged))
     for label in sections:
-        if label not in content.get(f"{kind}s", ()) and label not in labels and label not in {e.name for e in catalogue}:
+        if (
+            label not in content.get(f"{kind}s", ())
+            and label not in labels
+            and label not in {e.name for e in catalogue}
+        ):
             raise InputError(f"[{kind}.{label}] sets options of a {kind} that the grid does not name")
     return tuple(methods)
 

@@ -13,8 +13,8 @@ and every epoch trains weights and architecture on, with the search's own step, 
 
 Differences from the published code: the O accuracies of an edge are taken on the same batches and crops
 (`same_batches`), so that they differ by the mask alone; batch norm normalises by the batch as there, but the running
-statistics do not learn from masked networks. `criterion="magnitude"` is the paper's ablation DARTS+PT-Mag, the same loop
-with the largest mixing weight in place of the perturbation.
+statistics do not learn from masked networks. `criterion="magnitude"` is the paper's ablation DARTS+PT-Mag, the same
+loop with the largest mixing weight in place of the perturbation.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Projected(MixedNetwork):
 
 
 def projection_epochs(interval: int) -> dict[int, int]:
-    """For each epoch before which edges are projected, how many: {0: 1, 5: 1, ..., 20: 1, 24: 1} for an interval of 5."""
+    """For each epoch before which edges are projected, how many: {0: 1, 5: 1, ..., 20: 1, 24: 1} for interval 5."""
     if interval == 0:
         return {0: E}
     last = interval * (E - 1) - 1
@@ -157,6 +157,8 @@ class Perturbation:
                 progress.images += done.images
                 progress.gradient_images += done.images
             progress.epoch = epoch + 1
+            if data.progress:
+                data.progress(progress.epoch, max(1, config.interval * (E - 1)))
             if data.journal and config.interval:
                 data.journal.save({**progress.state(), "searcher": searcher.state_dict()})
         final = score_mixtures(

@@ -1,0 +1,75 @@
+"""`dartboard run`: a grid of supernets, selectors and look-ups."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example: dartboard run quick --seeds 0-3 --out runs/mine")
+@click.argument("grid")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder.  [default: runs/GRID]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--preset", help="Size in place of the grid's: smoke, laptop or paper.")
+@click.option("--seeds", help="Seeds in place of the grid's, like 0-3 or 0,2,5.")
+@click.option("--searcher", "searchers", multiple=True, help="Searcher in place of the grid's; may be repeated.")
+@click.option("--selector", "selectors", multiple=True, help="Selector in place of the grid's; may be repeated.")
+@click.option("--dataset", "datasets", multiple=True, help="Data set (name or path) in place of the grid's; repeatable.")
+@click.option("--table", help="Table (name or path) to look cells up in.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A grid key, like search.epochs=5.")
+@click.option("--retry-failed", is_flag=True, help="Try the runs again that failed before.")
+@click.option("--report/--no-report", default=True, help="Write the report at the end.")
+def command(
+    grid: str,
+    out: Path | None,
+    device: str,
+    preset: str | None,
+    seeds: str | None,
+    searchers: tuple[str, ...],
+    selectors: tuple[str, ...],
+    datasets: tuple[str, ...],
+    table: str | None,
+    settings: tuple[str, ...],
+    retry_failed: bool,
+    report: bool,
+) -> None:
+    """Run GRID: a name that `dartboard list grids` shows, or a TOML file.
+
+    Each supernet is trained once; every selector chooses from it; each cell is looked up. Interrupted, the same command
+    goes on from the last epoch. Exit codes: 0 all well, 1 some runs failed, 2 bad input.
+    """
+    from dartboard.harness.engine import Engine
+    from dartboard.harness.grid import Overrides, read_grid
+    from dartboard.harness.progress import listener
+    from dartboard.searchers._catalogue import SEARCHERS
+    from dartboard.selectors._catalogue import SELECTORS
+
+    overrides = Overrides(
+        preset=preset,
+        searchers=searchers,
+        selectors=selectors,
+        datasets=datasets,
+        seeds=seeds,
+        table=table,
+        settings=settings,
+    )
+    resolved = read_grid(grid, overrides, searchers=SEARCHERS, selectors=SELECTORS)
+    folder = out or Path("runs") / resolved.name
+    with listener() as told:
+        engine = Engine(resolved, folder, device=device, listener=told, retry_failed=retry_failed)
+        told.end(f"table: {engine.truth.provenance.title}")
+        try:
+            outcome = engine.run()
+        except KeyboardInterrupt:
+            told.end(f"interrupted; the same command goes on from the last epoch in {folder}")
+            sys.exit(130)
+    click.echo(f"{outcome.ok} runs are in {folder / 'records.jsonl'}", err=True)
+    if report and outcome.ok:
+        from dartboard.results.report import write_report
+
+        click.echo(f"The report: {write_report(folder)}", err=True)
+    if outcome.failed:
+        click.echo(f"{outcome.failed} runs failed; each is a record with its error (see `dartboard status`)", err=True)
+        sys.exit(1)

@@ -1,0 +1,281 @@
+"""Runs a grid: searches each supernet once, lets every selector choose from it, looks the cells up, writes records.
+
+A run folder can be interrupted at any moment and goes on from the last epoch: all draws come from named streams of the
+seed and the epoch's number, so nothing random needs to be kept, and on a CPU the records come out bit for bit the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dartboard.benchmark.contracts import Selection
+from dartboard.benchmark.ground_truth import Metric
+from dartboard.benchmark.images import ImageSplit, describe, load_images, search_halves
+from dartboard.benchmark.space import Cell
+from dartboard.benchmark.tables.store import load_table
+from dartboard.harness.checkpoints import locked
+from dartboard.harness.devices import describe_device, find_device, peak_memory_mb
+from dartboard.harness.grid import Dataset, Grid
+from dartboard.harness.header import merged
+from dartboard.harness.prepare import PreparedSearcher, plain, prepare_searcher, prepare_selector
+from dartboard.harness.provenance import versions
+from dartboard.harness.search_run import Listener, SearchRun
+from dartboard.results.records import (
+    RunHeader,
+    RunKey,
+    RunRecord,
+    SearchKey,
+    append_record,
+    finished_keys,
+    read_header,
+    write_header,
+)
+from dartboard.searchers._training import Protocol as TrainingProtocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a grid came to."""
+
+    ok: int
+    failed: int
+
+
+class Engine:
+    """One grid in one folder.
+
+    Args:
+        grid: what to run.
+        folder: where to keep it; an earlier run of the same grid there goes on.
+        device: `auto`, `cpu`, `cuda`, `cuda:0`, ...
+        listener: told of the progress.
+        retry_failed: whether runs that failed before are tried again.
+
+    Raises:
+        InputError: when an option, a table, an image set or the device cannot be used, or the folder is another grid's.
+    """
+
+    def __init__(
+        self, grid: Grid, folder: Path, *, device: str, listener: Listener, retry_failed: bool = False
+    ) -> None:
+        self.grid, self.folder, self.listener, self.retry_failed = grid, folder, listener, retry_failed
+        self.device = find_device(device)
+        self.truth = load_table(grid.table)
+        self.given_metric = None if grid.metric is None else Metric.parse(grid.metric)
+        if self.given_metric is not None:
+            self.truth.lookup(Cell.from_number(0), self.given_metric)  # so that an unknown one is refused now
+        self.searchers = [prepare_searcher(method) for method in grid.searchers]
+        self.selectors = {method.label: prepare_selector(method) for method in grid.selectors}
+        self.images = {dataset.label: load_images(dataset.source) for dataset in grid.datasets}
+        for searcher in self.searchers:  # so that an impossible size is refused before anything is trained
+            for dataset in grid.datasets:
+                self.halves(dataset.label, searcher.protocol, device="meta")
+        self.versions: dict[str, Any] = versions()
+
+    @property
+    def keys(self) -> list[RunKey]:
+        """Every run of the grid, in order."""
+        return [
+            RunKey(searcher.label, dataset.label, seed, selector)
+            for dataset in self.grid.datasets
+            for seed in self.grid.seeds
+            for searcher in self.searchers
+            for selector in self.selectors
+        ]
+
+    def run(self) -> Outcome:
+        """Run whatever has no record yet."""
+        with locked(self.folder):
+            write_header(self.folder, self._header())
+            for dataset in self.grid.datasets:
+                for seed in self.grid.seeds:
+                    for searcher in self.searchers:
+                        self._search_and_select(searcher, dataset, seed)
+            asked = set(self.keys)
+            ok = finished_keys(self.folder, failed=False)
+            failed = finished_keys(self.folder) - ok
+        return Outcome(ok=len(ok & asked), failed=len(failed & asked))
+
+    def _search_and_select(self, searcher: PreparedSearcher, dataset: Dataset, seed: int) -> None:
+        search = SearchKey(searcher.label, dataset.label, seed)
+        done = finished_keys(self.folder, failed=not self.retry_failed)
+        left = [label for label in self.selectors if RunKey(*search, label) not in done]
+        self.listener.runs(len(finished_keys(self.folder) & set(self.keys)), len(self.keys))
+        if not left:
+            return
+        run = SearchRun(self, searcher, dataset, seed)
+        try:
+            trained = run.search()
+        except KeyboardInterrupt:
+            raise
+        except Exception as error:  # noqa: BLE001  (a failing run is a record, and the grid goes on)
+            self.listener.end(f"{search}: failed: {one_line(error)}")
+            for label in left:
+                self._append(run, label, error=error)
+            return
+        for label in left:
+            self.listener.runs(len(finished_keys(self.folder) & set(self.keys)), len(self.keys))
+            try:
+                selection, seconds = run.select(trained, label)
+            except KeyboardInterrupt:
+                raise
+            except Exception as error:  # noqa: BLE001  (as above)
+                self.listener.end(f"{RunKey(*search, label)}: failed: {one_line(error)}")
+                self._append(run, label, error=error)
+            else:
+                record = self._append(run, label, selection=selection, seconds=seconds)
+                run.journal(label).remove()
+                self.listener.end(f"{record.key}: {record.cell}  {record.accuracy:.2f} % on {record.metric}")
+
+    def _append(
+        self,
+        run: SearchRun,
+        label: str,
+        *,
+        selection: Selection | None = None,
+        seconds: float | None = None,
+        error: Exception | None = None,
+    ) -> RunRecord:
+        """Write a run's record."""
+        record = RunRecord(
+            searcher=run.searcher.label,
+            dataset=run.dataset.label,
+            seed=run.seed,
+            selector=label,
+            status="failed" if error else "ok",
+            error=one_line(error) if error else None,
+            control=self.selectors[label].control,
+            preset=self.grid.preset,
+            channels=self.grid.channels,
+            cells_per_stage=self.grid.cells_per_stage,
+            batch_size=run.searcher.protocol.batch_size,
+            table=self.truth.provenance.name,
+            table_sha256=self.truth.provenance.sha256,
+            table_official=self.truth.provenance.official,
+            device=describe_device(self.device),
+            peak_memory_mb=peak_memory_mb(self.device),
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            **self.versions,
+            **run.facts,
+        )
+        if selection is not None:
+            cell, metric = selection.cell, self.metric(run.dataset.label)
+            index = self.truth.official_index
+            record = replace(
+                record,
+                cell=str(cell),
+                cell_number=cell.number,
+                cell_canonical=str(cell.canonical()),
+                official_index=None if index is None else int(index[cell.number]),
+                accuracies=self.accuracies(cell),
+                metric=str(metric),
+                accuracy=self.truth.lookup(cell, metric),
+                regret=self.truth.regret(cell, metric),
+                rank=self.truth.rank(cell, metric),
+                percentile=self.truth.percentile(cell, metric),
+                scores=None if selection.scores is None else rows(selection.scores),
+                trace=selection.trace,
+                notes=selection.notes,
+                selection_images=selection.images,
+                selection_gradient_images=selection.gradient_images,
+                selection_seconds=seconds,
+            )
+        append_record(self.folder, record)
+        return record
+
+    def metric(self, dataset: str) -> Metric:
+        """What a run on `dataset` is scored by."""
+        return self.given_metric or self.truth.default_metric(dataset)
+
+    def accuracies(self, cell: Cell) -> dict[str, float]:
+        """All that the table knows of a cell, in percent by metric."""
+        return {str(metric): self.truth.lookup(cell, metric) for metric in self.truth.metrics}
+
+    def halves(
+        self, dataset: str, protocol: TrainingProtocol, *, device: torch.device | str
+    ) -> tuple[ImageSplit, ImageSplit]:
+        """The images of a search on `dataset`: for the weights, and for the architecture."""
+        images, grid = self.images[dataset], self.grid
+        half = len(images.labels) // 2
+        bounds = {"image_size": images.image_size, "train_images": half, "valid_images": len(images.labels) - half}
+        sizes = {key: min(bound, bounds[key]) for key, bound in grid.at_most.items()} | dict(grid.images)
+        return search_halves(
+            images,
+            split=protocol.split,
+            image_size=sizes.get("image_size"),
+            train_images=sizes.get("train_images"),
+            valid_images=sizes.get("valid_images"),
+            device=device,
+        )
+
+    def _header(self) -> RunHeader:
+        """What the folder's records follow from; checked against what the folder holds already."""
+        grid = self.grid
+        halves = {
+            dataset.label: self.halves(dataset.label, self.searchers[0].protocol, device="meta")
+            for dataset in grid.datasets
+        }
+        provenance = self.truth.provenance
+        header = RunHeader(
+            name=grid.name,
+            preset=grid.preset,
+            searchers=tuple(method.label for method in grid.searchers),
+            selectors=tuple(method.label for method in grid.selectors),
+            datasets=tuple(dataset.label for dataset in grid.datasets),
+            seeds=grid.seeds,
+            search_epochs={searcher.label: searcher.protocol.epochs for searcher in self.searchers},
+            options={
+                "channels": grid.channels,
+                "cells_per_stage": grid.cells_per_stage,
+                "metric": grid.metric,
+                "searchers": {s.label: {"method": s.factory.name, **plain(s.config)} for s in self.searchers},
+                "selectors": {
+                    label: {"method": selector.name, **plain(selector.config)}
+                    for label, selector in self.selectors.items()
+                },
+            },
+            table={field: getattr(provenance, field) for field in provenance.__dataclass_fields__},
+            images={label: describe(*pair) for label, pair in halves.items()},
+            reduction=self._reduction(halves),
+            device=describe_device(self.device),
+            **self.versions,
+        )
+        return merged(header, read_header(self.folder), self.folder)
+
+    def _reduction(self, halves: Mapping[str, tuple[ImageSplit, ImageSplit]]) -> str:
+        """In plain words, how far this is from the literature's supernet."""
+        grid = self.grid
+        parts = []
+        if (grid.channels, grid.cells_per_stage) != (16, 5):
+            parts.append(
+                f"C={grid.channels} channels and N={grid.cells_per_stage} cells a stage"
+                " instead of the benchmark's C=16 and N=5"
+            )
+        for label, (train, valid) in halves.items():
+            images = self.images[label]
+            size = f"{train.image_size}x{train.image_size} pixels"
+            if train.image_size != images.image_size:
+                size += f" instead of {images.image_size}x{images.image_size}"
+            parts.append(f"{label}: {len(train):,} + {len(valid):,} of {len(images.labels):,} training images, {size}")
+        epochs = {f"{s.protocol.epochs} ({s.label})" for s in self.searchers}
+        parts.append(f"epochs: {', '.join(sorted(epochs))}")
+        return "; ".join(parts)
+
+
+def rows(scores: NDArray[np.float64]) -> tuple[tuple[float | None, ...], ...]:
+    """Scores (E, O) as a record has them: None where they are not finite."""
+    return tuple(tuple(float(x) if np.isfinite(x) else None for x in row) for row in scores)
+
+
+def one_line(error: Exception) -> str:
+    """An error's kind and message in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

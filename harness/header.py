@@ -1,0 +1,60 @@
+"""The header of a run folder: whether a grid may be added to what is there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dartboard.benchmark.errors import InputError
+from dartboard.results.records import RunHeader, to_json
+
+Item = TypeVar("Item")
+
+
+def merged(new: RunHeader, old: RunHeader | None, folder: Path) -> RunHeader:
+    """The header of a folder that `new` is added to.
+
+    Raises:
+        InputError: when the folder's records came about otherwise.
+    """
+    if old is None:
+        return new
+    one, other = _settled(old), _settled(new)
+    for name in sorted(one.keys() & other.keys()):
+        if one[name] != other[name]:
+            raise InputError(
+                f"{folder} holds records of another grid: its {name} is {one[name]!r}, now it is {other[name]!r};"
+                " choose another --out, or remove that folder"
+            )
+    return replace(
+        new,
+        searchers=_union(old.searchers, new.searchers),
+        selectors=_union(old.selectors, new.selectors),
+        datasets=_union(old.datasets, new.datasets),
+        seeds=_union(old.seeds, new.seeds),
+        search_epochs={**old.search_epochs, **new.search_epochs},
+        images={**old.images, **new.images},
+        options={
+            **new.options,
+            **{part: {**old.options.get(part, {}), **new.options[part]} for part in ("searchers", "selectors")},
+        },
+    )
+
+
+def _settled(header: RunHeader) -> dict[str, Any]:
+    """What two grids of one folder must have in common, as far as both have it, as JSON values by name."""
+    values = json.loads(json.dumps(to_json(header)))
+    options = values.pop("options")
+    facts = {"preset": values["preset"], "table": values["table"]["name"], "table's sha256": values["table"]["sha256"]}
+    for name in ("channels", "cells_per_stage", "metric"):
+        facts[name] = options[name]
+    for part in ("searchers", "selectors"):
+        facts |= {f"{part.removesuffix('s')} {label}": option for label, option in options[part].items()}
+    return facts | {f"data set {label}": told for label, told in values["images"].items()}
+
+
+def _union(old: tuple[Item, ...], new: tuple[Item, ...]) -> tuple[Item, ...]:
+    """The items of both, the old ones first."""
+    return (*old, *(item for item in new if item not in old))

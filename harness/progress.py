@@ -1,0 +1,92 @@
+"""How a grid goes on, told to a person: bars with the time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Bars:
+    """Two bars on a terminal: all runs, and the search or selection at hand."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", style="dim"),
+            console=Console(stderr=True),
+        )
+        self._all = self._progress.add_task("all runs", total=None, note="")
+        self._one = self._progress.add_task("", total=None, note="", visible=False)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def begin(self, what: str, steps: int) -> None:
+        """See `Listener.begin`."""
+        self._progress.reset(self._one, description=what, total=steps, visible=True, note="")
+
+    def advance(self, steps: int, total: int, note: str = "") -> None:
+        """See `Listener.advance`."""
+        fields = {"note": note} if note else {}
+        self._progress.update(self._one, completed=steps, total=total, **fields)  # type: ignore[arg-type]  # fields
+
+    def end(self, line: str) -> None:
+        """See `Listener.end`."""
+        self._progress.console.print(line, highlight=False, markup=False)
+
+    def runs(self, done: int, total: int) -> None:
+        """See `Listener.runs`."""
+        self._progress.update(self._all, completed=done, total=total)
+
+
+class Lines:
+    """One line for each thing that is over, and one every `every` seconds while something is not."""
+
+    def __init__(self, every: float = 30.0) -> None:
+        self.every = every
+        self._what, self._told, self._note = "", time.monotonic(), ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def begin(self, what: str, steps: int) -> None:  # noqa: ARG002  (a line tells of steps when some are done)
+        """See `Listener.begin`."""
+        self._what, self._told, self._note = what, time.monotonic(), ""
+
+    def advance(self, steps: int, total: int, note: str = "") -> None:
+        """See `Listener.advance`."""
+        self._note = note or self._note
+        if time.monotonic() - self._told >= self.every:
+            self._told = time.monotonic()
+            self._print(f"{self._what}: {steps}/{total} {self._note}".rstrip())
+
+    def end(self, line: str) -> None:
+        """See `Listener.end`."""
+        self._print(line)
+
+    def runs(self, done: int, total: int) -> None:
+        """See `Listener.runs`."""
+
+    @staticmethod
+    def _print(line: str) -> None:
+        print(time.strftime("%H:%M:%S"), line, file=sys.stderr, flush=True)
+
+
+def listener() -> Bars | Lines:
+    """Bars where standard error is a terminal, else lines."""
+    return Bars() if sys.stderr.isatty() else Lines()

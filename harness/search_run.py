@@ -1,0 +1,193 @@
+"""One search of a grid, with its checkpoints, and the selections from its supernet."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dartboard.benchmark.contracts import Searcher, Selection, SelectionData, TrainedSupernet
+from dartboard.benchmark.epochs import EpochMeter, EpochResult, steps_of_epoch
+from dartboard.benchmark.space import Cell
+from dartboard.benchmark.streams import derive, stream
+from dartboard.benchmark.supernet import Supernet, SupernetConfig
+from dartboard.harness.checkpoints import FileJournal, load_state, save_state
+from dartboard.harness.grid import Dataset
+from dartboard.harness.guard import untouched
+from dartboard.harness.prepare import PreparedSearcher
+from dartboard.results.records import EpochRecord, SearchKey, append_epoch, keep_epochs, search_folder
+
+if TYPE_CHECKING:
+    from dartboard.harness.engine import Engine
+
+
+class Listener(Protocol):
+    """Who is told how a grid goes on."""
+
+    def begin(self, what: str, steps: int) -> None:
+        """A search or a selection begins, of so many steps."""
+
+    def advance(self, steps: int, total: int, note: str = "") -> None:
+        """So many of its steps are done; the note says what came of the last."""
+
+    def end(self, line: str) -> None:
+        """It is over; the line says how."""
+
+    def runs(self, done: int, total: int) -> None:
+        """So many of all runs have a record."""
+
+
+class SearchRun:
+    """One search of a grid, and the selections from it."""
+
+    def __init__(self, engine: Engine, searcher: PreparedSearcher, dataset: Dataset, seed: int) -> None:
+        self.engine, self.searcher, self.dataset, self.seed = engine, searcher, dataset, seed
+        self.key = SearchKey(searcher.label, dataset.label, seed)
+        self.folder = search_folder(engine.folder, self.key)
+        self.train, self.valid = engine.halves(dataset.label, searcher.protocol, device=engine.device)
+        self.facts: dict[str, Any] = {
+            "image_size": self.train.image_size,
+            "train_images": len(self.train),
+            "valid_images": len(self.valid),
+        }
+
+    def search(self) -> TrainedSupernet:
+        """Train to the last epoch, from the last checkpoint if there is one."""
+        engine, protocol = self.engine, self.searcher.protocol
+        root = derive(self.seed, "search")
+        supernet = Supernet(
+            SupernetConfig(
+                channels=engine.grid.channels,
+                cells_per_stage=engine.grid.cells_per_stage,
+                num_classes=self.train.num_classes,
+                track_running_stats=protocol.track_running_stats,
+            ),
+            generator=stream(root, "supernet"),
+            device=engine.device,
+        )
+        searcher: Searcher = self.searcher.factory(
+            supernet, self.searcher.config, generator=stream(root, "architecture")
+        )
+        checkpoint = self.folder / "checkpoint.pt"
+        kept = load_state(checkpoint, engine.device)
+        state: dict[str, Any] = {"epoch": 0, "steps": 0, "images": 0, "seconds": 0.0, "trajectory": []}
+        if kept is not None:
+            searcher.load_state_dict(kept.pop("searcher"))
+            state = kept
+        keep_epochs(self.folder, state["epoch"])
+        steps = self.train.steps(protocol.batch_size)
+        engine.listener.begin(str(self.key), protocol.epochs * steps)
+        for epoch in range(state["epoch"], protocol.epochs):
+            started = time.perf_counter()
+            meter = EpochMeter()
+            batches = steps_of_epoch(searcher, self.train, self.valid, protocol, epoch=epoch, seed=root)
+            for step, result in enumerate(batches, start=1):
+                meter.add(result)
+                engine.listener.advance(epoch * steps + step, protocol.epochs * steps)
+            done = meter.result()
+            seconds = time.perf_counter() - started
+            mixture = average(searcher.mixture())
+            if not np.isfinite([done.train_loss, done.valid_loss]).all() or not np.isfinite(mixture).all():
+                raise FloatingPointError(
+                    f"the search diverged in epoch {epoch + 1}: training loss {done.train_loss},"
+                    f" validation loss {done.valid_loss}; lower a learning rate"
+                )
+            state["epoch"] = epoch + 1
+            state["steps"] += done.steps
+            state["images"] += done.images
+            state["seconds"] += seconds
+            state["trajectory"].append(mixture.tolist())
+            cell = self._write_epoch(epoch, done, mixture, searcher, seconds)
+            save_state(checkpoint, {**state, "searcher": searcher.state_dict()})
+            accuracy = engine.truth.lookup(cell, engine.metric(self.dataset.label))
+            engine.listener.advance(
+                (epoch + 1) * steps,
+                protocol.epochs * steps,
+                f"epoch {epoch + 1}/{protocol.epochs}: valid {done.valid_accuracy:.1f} %, argmax {accuracy:.2f} %",
+            )
+        if "valid_accuracy" not in state:
+            state["valid_accuracy"] = self._accuracy(supernet, searcher.mixture().detach())
+            save_state(checkpoint, {**state, "searcher": searcher.state_dict()})
+        self.facts |= {
+            "search_epochs": state["epoch"],
+            "search_steps": state["steps"],
+            "search_images": state["images"],
+            "search_seconds": state["seconds"],
+            "supernet_accuracy_valid": state["valid_accuracy"],
+        }
+        engine.listener.end(f"{self.key}: {state['epoch']} epochs in {state['seconds']:.0f} s")
+        return TrainedSupernet(
+            searcher=searcher,
+            mixture=average(searcher.mixture()),
+            trajectory=np.array(state["trajectory"], dtype=np.float64),
+        )
+
+    def _write_epoch(
+        self, epoch: int, result: EpochResult, mixture: NDArray[np.float64], searcher: Searcher, seconds: float
+    ) -> Cell:
+        cell = Cell.from_scores(mixture)
+        weights = getattr(searcher, "weights", None)
+        append_epoch(
+            self.folder,
+            EpochRecord(
+                epoch=epoch + 1,
+                mixture=tuple(map(tuple, mixture.tolist())),
+                cell=str(cell),
+                accuracies=self.engine.accuracies(cell),
+                train_loss=result.train_loss,
+                valid_loss=result.valid_loss,
+                train_accuracy=result.train_accuracy,
+                valid_accuracy=result.valid_accuracy,
+                learning_rate=None if weights is None else weights.learning_rate,
+                seconds=seconds,
+            ),
+        )
+        return cell
+
+    @torch.no_grad()
+    def _accuracy(self, supernet: Supernet, mixture: Tensor) -> float:
+        """The trained supernet's accuracy on the validation half, in percent, by its running statistics."""
+        size = self.searcher.protocol.batch_size
+        correct = torch.zeros((), dtype=torch.int64, device=self.engine.device)
+        for images, labels in self.valid.in_order(size):
+            correct += (supernet(images, mixture, "running").argmax(-1) == labels).sum()
+        return 100 * int(correct) / len(self.valid)
+
+    def journal(self, label: str) -> FileJournal:
+        """Where a long selection keeps its progress."""
+        return FileJournal(self.folder / f"selection--{label}.pt", self.engine.device)
+
+    def select(self, trained: TrainedSupernet, label: str) -> tuple[Selection, float]:
+        """Let one selector choose; with the seconds it took.
+
+        Raises:
+            RuntimeError: when the selector changed the trained supernet or the global random state.
+        """
+        engine, selector = self.engine, self.engine.selectors[label]
+        name = f"{self.key}, {label}"
+        engine.listener.begin(name, 1)
+        data = SelectionData(
+            train=self.train,
+            valid=self.valid,
+            batch_size=self.searcher.protocol.batch_size,
+            truth=engine.truth.for_selection() if selector.control == "truth" else None,
+            journal=self.journal(label),
+            progress=engine.listener.advance,
+        )
+        generator = stream(self.seed, "select", self.key.searcher, self.key.dataset, label)
+        started = time.perf_counter()
+        with untouched(trained, name):
+            selection = selector.select(trained, data, generator)
+        if engine.device.type == "cuda":
+            torch.cuda.synchronize(engine.device)
+        return selection, time.perf_counter() - started
+
+
+def average(mixture: Tensor) -> NDArray[np.float64]:
+    """(E, O) of a mixture (E, O) or (cells, E, O), on the host."""
+    values: NDArray[np.float64] = mixture.detach().double().cpu().numpy()
+    return values if values.ndim == 2 else values.mean(axis=0)
