@@ -146,9 +146,7 @@ class ImageSplit:
         if order not in get_args(Order):
             raise InputError(f"unknown order {order!r} of batches (known: {', '.join(get_args(Order))})")
         if steps < 1:
-            raise InputError(
-                f"{len(self)} images in batches of {batch_size} give {steps} step(s): take smaller batches"
-            )
+            raise InputError(f"{len(self)} images in batches of {batch_size}, {steps} steps: that is no batch at all")
         batches: list[Tensor] = []
         while len(batches) < steps:
             if order == "fresh":
@@ -260,10 +258,9 @@ def search_halves(
     else:
         *parts, told = read_split(split, n)
     for part, wanted, name in zip(parts, (train_images, valid_images), ("first", "second"), strict=True):
-        if wanted is not None and not 0 < wanted <= len(part):
-            raise InputError(
-                f"{wanted} images of the {name} half of {image_set.name!r} are asked for; it has {len(part)}"
-            )
+        if not 0 < (len(part) if wanted is None else wanted) <= len(part):
+            asked = "at least one is needed" if wanted is None else f"{wanted} are asked for"
+            raise InputError(f"the {name} half of {image_set.name!r} has {len(part)} images; {asked}")
     train, valid = (
         _split(
             image_set,
