@@ -124,8 +124,8 @@ class GroundTruth:
                 if name and epochs:
                     return Metric(name, split, max(epochs))
         raise InputError(
-            f"the table {self.provenance.name!r} has no test or validation accuracy here that {dataset or 'cifar10'}"
-            " could be scored by (a selector is never shown a test column)"
+            f"the table {self.provenance.name!r} has no validation accuracy, and no selector is shown its test"
+            " accuracies: import a table that has both (dartboard table import)"
         )
 
     @overload
@@ -167,8 +167,12 @@ class GroundTruth:
         return best - self.lookup(cells, metric)
 
     def best(self, metric: Metric) -> Cell:
-        """The cell of the highest accuracy; of several, the one of the lowest number."""
-        return Cell.from_number(int(self._column(metric).argmax()))
+        """The cell of the highest accuracy; of several, the one of the lowest official index, or else number."""
+        column = self._column(metric)
+        best = np.flatnonzero(column == column.max())
+        return Cell.from_number(
+            int(best[0] if self.official_index is None else best[self.official_index[best].argmin()])
+        )
 
     def for_selection(self) -> GroundTruth:
         """The same table without any test column: all that a selector may ever be shown."""
