@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dartboard.benchmark.ground_truth import GroundTruth
+from dartboard.benchmark.ground_truth import GroundTruth, Metric
 from dartboard.benchmark.images import ImageSplit
 from dartboard.benchmark.space import Cell
 from dartboard.benchmark.supernet import MixedNetwork, Supernet
@@ -108,16 +108,11 @@ class TrainedSupernet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionData:
-    """What a selector may look at: the two halves of the search images, never a test image.
-
-    `truth` is None but for controls that declare `control = "truth"`; it then holds no test column (see
-    `GroundTruth.for_selection`).
-    """
+    """What a selector may look at: the two halves of the search images; no test image, and no table."""
 
     train: ImageSplit
     valid: ImageSplit
     batch_size: int
-    truth: GroundTruth | None = None
     journal: Journal | None = None
     progress: Callable[[int, int], None] | None = None  # told (done, total) now and then by a long selection
 
@@ -151,9 +146,22 @@ class Selector(Protocol):
 
     name: ClassVar[str]
     paper: ClassVar[str]
-    control: ClassVar[str | None]  # None: a criterion; "blind": a control; "truth": a control that is shown the table
+    control: ClassVar[str | None]  # None: a criterion; "blind": a control
     config: Any
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """The cell, every draw taken from `generator` (a CPU generator)."""
+        ...
+
+
+class Yardstick(Protocol):
+    """A control that reads the table and sees no supernet: a bound to hold selections against, not a selection."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    control: ClassVar[str | None]  # "truth"
+    config: Any
+
+    def choose(self, truth: GroundTruth, metric: Metric) -> Selection:
+        """The cell, given the whole table and the metric that runs are scored by."""
         ...

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,12 +82,9 @@ class Overrides:
 
 def builtin_grids() -> dict[str, str]:
     """The text of each grid that ships with the package, by name."""
-    folder = resources.files("dartboard.grids")
-    return {
-        entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
-        if entry.name.endswith(".toml")
-    }
+    # Not importlib.resources, which cannot read the namespace package of an editable installation.
+    folder = Path(__file__).resolve().parents[1] / "grids"
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.toml"))}
 
 
 def read_grid(choice: str, overrides: Overrides, *, searchers: Catalogue, selectors: Catalogue) -> Grid:

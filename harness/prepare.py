@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dartboard.benchmark.catalogue import check_options
-from dartboard.benchmark.contracts import Selector
+from dartboard.benchmark.contracts import Selector, Yardstick
 from dartboard.benchmark.errors import InputError
 from dartboard.harness.grid import Method
 from dartboard.searchers._catalogue import SEARCHERS
@@ -42,7 +42,7 @@ def prepare_searcher(method: Method) -> PreparedSearcher:
     return PreparedSearcher(label=method.label, factory=factory, protocol=protocol, config=config)
 
 
-def prepare_selector(method: Method) -> Selector:
+def prepare_selector(method: Method) -> Selector | Yardstick:
     """Load a selector's class and build it.
 
     Raises:
@@ -51,7 +51,7 @@ def prepare_selector(method: Method) -> Selector:
     factory = SELECTORS[method.name].load()
     with told_of(f"selector {method.label}"):
         options = check_options(factory.config_class, method.options, f"the selector {method.label!r}")
-        selector: Selector = factory(factory.config_class(**options))
+        selector: Selector | Yardstick = factory(factory.config_class(**options))
     return selector
 
 

@@ -168,13 +168,14 @@ class SearchRun:
             RuntimeError: when the selector changed the trained supernet or the global random state.
         """
         engine, selector = self.engine, self.engine.selectors[label]
+        if not hasattr(selector, "select"):
+            return selector.choose(engine.truth, engine.metric(self.dataset.label)), 0.0
         name = f"{self.key}, {label}"
         engine.listener.begin(name, 1)
         data = SelectionData(
             train=self.train,
             valid=self.valid,
             batch_size=self.searcher.protocol.batch_size,
-            truth=engine.truth.for_selection() if selector.control == "truth" else None,
             journal=self.journal(label),
             progress=engine.listener.advance,
         )

@@ -57,7 +57,7 @@ SELECTORS: Final = Catalogue(
         Entry(
             name="oracle",
             place="dartboard.selectors.oracle:Oracle",
-            summary="control: the table's best cell by validation accuracy",
+            summary="control: the table's best cell, the ceiling",
             control="truth",
         ),
     ],

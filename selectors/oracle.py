@@ -1,7 +1,6 @@
-"""Control: the best cell of the table, by validation accuracy: what perfect knowledge of the space would choose.
+"""Control: the best cell of the table by the very metric that is reported: the ceiling, with a regret of 0.
 
-It is handed the table without any test column (`GroundTruth.for_selection`), so even this ceiling is not chosen by the
-accuracy that is reported.
+It is a yardstick, not a selection: it reads the table and sees no supernet, as selectors see a supernet and no table.
 """
 
 from __future__ import annotations
@@ -9,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
-from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
+from dartboard.benchmark.contracts import Selection
+from dartboard.benchmark.ground_truth import GroundTruth, Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +28,6 @@ class Oracle:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:  # noqa: ARG002  (asks the table)
-        """See `Selector.select`.
-
-        Raises:
-            ValueError: when no table was handed over.
-        """
-        if data.truth is None:
-            raise ValueError("the oracle needs the table: it is a control that declares control = 'truth'")
-        metric = data.truth.default_metric()
-        return Selection(cell=data.truth.best(metric), notes={"metric": str(metric)})
+    def choose(self, truth: GroundTruth, metric: Metric) -> Selection:
+        """See `Yardstick.choose`."""
+        return Selection(cell=truth.best(metric), notes={"metric": str(metric)})
