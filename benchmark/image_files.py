@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import pickle
 import tarfile
 import zipfile
@@ -73,11 +74,15 @@ def measure(images: NDArray[np.uint8]) -> tuple[Channels, Channels]:
     for start in range(0, len(images), 1000):  # keeps the temporary arrays small
         for channel in range(3):
             histogram[channel] += np.bincount(images[start : start + 1000, channel].ravel(), minlength=256)
-    levels = np.arange(256) / 255
-    share = histogram / histogram.sum(axis=1, keepdims=True)
-    mean = share @ levels
-    std = np.sqrt((share * (levels - mean[:, None]) ** 2).sum(axis=1))
-    return as_channels(mean), as_channels(std)
+    # In whole numbers up to the last step, so that no machine's order of summation shows.
+    counts = [[int(count) for count in row] for row in histogram]
+    n = sum(counts[0])
+    sums = [sum(level * count for level, count in enumerate(row)) for row in counts]
+    squares = [sum(level**2 * count for level, count in enumerate(row)) for row in counts]
+    mean = as_channels(total / (255 * n) for total in sums)
+    return mean, as_channels(
+        math.sqrt((n * square - total**2) / (255 * n) ** 2) for square, total in zip(squares, sums, strict=True)
+    )
 
 
 def as_channels(values: Iterable[float]) -> Channels:
@@ -388,12 +393,11 @@ def read_pack(path: Path) -> ImageSet:
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Everything in an .npz; no pickles."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(f"{path} is one array, not an .npz pack of several")
+                raise ValueError("it is a single array")
             return {key: archive[key] for key in archive.files}
-    except InputError:
-        raise
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, KeyError) as error:
         raise InputError(f"{path} is not a readable .npz pack of images: {error}") from error
 
