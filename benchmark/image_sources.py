@@ -204,8 +204,11 @@ def _keep(images: ImageSet) -> Path:
                     np.save(file, array)
                     os.fsync(file.fileno())
             _write_json(partial / "set.json", {fact: getattr(images, fact) for fact in facts} | {"shapes": shapes})
-            if not folder.is_dir():
+            try:
                 partial.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else it was kept before, perhaps just now by another process
+                    raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return folder
