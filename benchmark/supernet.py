@@ -154,8 +154,8 @@ class _Weights:
 
     conv3x3: Tensor  # (kC,)
     conv1x1: Tensor  # (kC,)
-    skip: Tensor  # (k, 1, 1, 1)
-    pool: Tensor  # (k, 1, H, W): the weight over the number of pixels under the window
+    skip: tuple[Tensor, ...]  # k times ()
+    pool: tuple[Tensor, ...]  # k times (1, H, W): the weight over the number of pixels under the window
 
 
 def _weights_by_source(mixture: Tensor, channels: int, x: Tensor) -> tuple[_Weights, ...]:
@@ -163,10 +163,12 @@ def _weights_by_source(mixture: Tensor, channels: int, x: Tensor) -> tuple[_Weig
     columns = torch.stack([mixture[e] for e in BY_SOURCE], dim=1)  # (O, E)
     wide = columns[CONV1X1 : CONV3X3 + 1].repeat_interleave(channels, dim=1)  # (2, E * C)
     conv1x1, conv3x3 = (torch.split(row, [3 * channels, 2 * channels, channels]) for row in wide.unbind())
-    skip = columns[SKIP].view(E, 1, 1, 1)
     pool = columns[POOL].view(E, 1, 1, 1) / window_sizes(x)
-    parts = zip(conv3x3, conv1x1, torch.split(skip, [3, 2, 1]), torch.split(pool, [3, 2, 1]), strict=True)
-    return tuple(_Weights(*each) for each in parts)
+    skips, pools = columns[SKIP].unbind(), pool.unbind()
+    ends = (0, 3, 5, 6)
+    return tuple(
+        _Weights(conv3x3[j], conv1x1[j], skips[ends[j] : ends[j + 1]], pools[ends[j] : ends[j + 1]]) for j in range(3)
+    )
 
 
 class SearchCell(nn.Module):
@@ -201,12 +203,13 @@ class SearchCell(nn.Module):
             out = self.norm3x3[source](self.conv3x3[source](active), norm, weight.conv3x3)
             out = out + self.norm1x1[source](self.conv1x1[source](active), norm, weight.conv1x1)
             window_sum = F.conv2d(value, self.box, padding=1, groups=c)
-            edges = out.view(batch, k, c, height, width)
-            edges = torch.addcmul(edges, value.unsqueeze(1), weight.skip)
-            edges = torch.addcmul(edges, window_sum.unsqueeze(1), weight.pool)
-            for target, edge in enumerate(edges.unbind(1), start=source + 1):
+            # Target by target: adding all at once would broadcast, which costs more than it saves.
+            for out_edge, edge in enumerate(out.view(batch, k, c, height, width).unbind(1)):
+                target = source + 1 + out_edge
                 sofar = nodes[target]
-                nodes[target] = edge if sofar is None else sofar + edge
+                total = edge if sofar is None else sofar + edge
+                total = torch.addcmul(total, value, weight.skip[out_edge])
+                nodes[target] = torch.addcmul(total, window_sum, weight.pool[out_edge])
         output = nodes[3]
         assert output is not None
         return output
