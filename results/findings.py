@@ -35,8 +35,8 @@ FEW: Final = 5
 
 
 def findings(run: RunData, dataset: str) -> list[str]:
-    """Two to four sentences about one data set's runs."""
-    numbered = run.of(dataset)
+    """Some sentences about one data set's runs, the most important first."""
+    numbered = sorted(run.of(dataset), key=lambda row: row[0])
     records = [record for _, record in numbered]
     done = [record for record in records if record.ok]
     if not done:
@@ -76,10 +76,10 @@ def _all(n: int) -> str:
 def _magnitude(accuracies: Sequence[float | None], metric: str, best: float | None) -> str:
     summary = summarise(accuracies)
     assert summary is not None
-    over = f", from {summary.low:.2f} to {summary.high:.2f} over {summary.n} supernets" if summary.n > 1 else ""
-    mean = "on average " if summary.n > 1 else ""
+    over = f" on average over {summary.n} supernets" if summary.n > 1 else ""
+    spread = f" ({summary.low:.2f} to {summary.high:.2f})" if summary.low < summary.high else ""
     short = f"; the table's best cell has {best:.2f} %" if best is not None else ""
-    return f"{REFERENCE} chose cells of {mean}{summary.mean:.2f} % {metric_words(metric)}{over}{short}."
+    return f"{REFERENCE} came to {summary.mean:.2f} % {metric_words(metric)}{over}{spread}{short}."
 
 
 def _collapse(cells: Sequence[str], trajectories: Sequence[Trajectory]) -> str:
@@ -94,8 +94,9 @@ def _collapse(cells: Sequence[str], trajectories: Sequence[Trajectory]) -> str:
         lost = sum(loss >= PASSED_THROUGH for loss in losses)
         sentence += (
             f"; on {lost} of {len(losses)} the search had passed through an argmax cell at least "
-            f"{PASSED_THROUGH:g} point better and lost it (largest loss {max(losses):.2f} points)"
+            f"{PASSED_THROUGH:g} point better and lost it"
         )
+        sentence += f" (largest loss {max(losses):.2f} points)" if lost else ""
     return sentence + "."
 
 
@@ -104,7 +105,7 @@ def _against_magnitude(comparisons: Sequence[Comparison]) -> list[str]:
         return []
     ranked = sorted(comparisons, key=lambda entry: -entry.difference.mean)
     top = ranked[0]
-    seen_afterwards = f", the best of {len(ranked)} criteria, picked after the fact," if len(ranked) > 1 else ""
+    seen_afterwards = f", the best of {len(ranked)} other criteria, picked after the fact," if len(ranked) > 1 else ""
     sentence = f"From the same supernets {top.selector}{seen_afterwards} got {_gain(top)}"
     if len(ranked) > 1:
         sentence += f"; the last of them, {ranked[-1].selector}, got {_gain(ranked[-1])}"
@@ -112,13 +113,13 @@ def _against_magnitude(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _gain(entry: Comparison) -> str:
-    size = (
-        f"{abs(entry.difference.mean):.2f} points {'more' if entry.difference.mean >= 0 else 'less'} than {REFERENCE}"
-    )
+    """By how much a selector is off the reference, on how many supernets."""
+    gain = entry.difference.mean
+    size = f"{abs(gain):.2f} points {'more' if gain > 0 else 'less'} than" if gain else "as much as"
     if entry.difference.n == 1:
-        return f"{size} ({entry.accuracy.mean:.2f} %, one supernet)"
+        return f"{size} {REFERENCE} ({entry.accuracy.mean:.2f} %, one supernet)"
     return (
-        f"{size} ({entry.accuracy.mean:.2f} %; better on {entry.better}, equal on {entry.equal}, "
+        f"{size} {REFERENCE} ({entry.accuracy.mean:.2f} %; better on {entry.better}, equal on {entry.equal}, "
         f"worse on {entry.worse} of {entry.difference.n})"
     )
 
@@ -128,13 +129,12 @@ def _against_controls(run: RunData, dataset: str) -> list[str]:
     parts = []
     for control in BLIND:
         entries = [entry for entry in compare(run.of(dataset), control) if entry.control is None]
-        if entries:
+        theirs = summarise(record.accuracy for _, record in run.of(dataset) if record.selector == control)
+        if entries and theirs:
             better = [entry.selector for entry in entries if entry.difference.mean > 0]
-            mean = summarise(entry.reference_accuracy.mean for entry in entries)
-            assert mean is not None
             who = f" ({listed(better)})" if 0 < len(better) <= 3 else ""
             parts.append(
                 f"{len(better)} of {count(len(entries), 'criterion', 'criteria')}{who} beat {control} "
-                f"({mean.mean:.2f} %)"
+                f"({theirs.mean:.2f} %)"
             )
-    return [f"Without looking at the supernet: {'; '.join(parts)} on average."] if parts else []
+    return [f"Against controls that never look at a supernet: {listed(parts)}, on average."] if parts else []

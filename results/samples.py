@@ -58,7 +58,7 @@ def sample_run(
 
     The numbers depend on the arguments alone. `fails` names the runs that end in an error.
     """
-    table = {"name": "made-up", "official": official, "sha256": "0" * 64, "source": "dartboard.results.samples"}
+    table = {"name": "made-up", "official": official, "sha256": "0" * 64, "title": "invented numbers"}
     write_header(
         folder,
         RunHeader(
@@ -70,7 +70,7 @@ def sample_run(
             seeds=tuple(seeds),
             search_epochs=dict.fromkeys(searchers, epochs),
             table=table,
-            images={dataset: {"source": "made up", "train_images": 640, "valid_images": 640} for dataset in datasets},
+            images={dataset: {"source": "made up", "image_size": 8, "original_size": 16} for dataset in datasets},
             reduction="8 channels instead of 16 and 1 cell per stage instead of 5",
             dartboard_version="0.1.0",
             torch_version="2.13.0",

@@ -43,16 +43,20 @@ def metric_title(metric: str) -> str:
     return " ".join(metric.split("/")[:2])
 
 
-def seeds(numbers: Iterable[int]) -> str:
-    """`seed 4`, `seeds 0-3, 7`."""
-    spans: list[list[int]] = []
-    for seed in sorted(set(numbers)):
-        if spans and seed == spans[-1][-1] + 1:
-            spans[-1][1:] = [seed]
+def spans(numbers: Iterable[int]) -> str:
+    """`0-3, 7`."""
+    runs: list[list[int]] = []
+    for n in sorted(set(numbers)):
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1][1:] = [n]
         else:
-            spans.append([seed])
-    text = ", ".join("-".join(map(str, span)) for span in spans)
-    return f"seed {text}" if len(spans) == 1 and len(spans[0]) == 1 else f"seeds {text}"
+            runs.append([n])
+    return ", ".join("-".join(map(str, run)) for run in runs)
+
+
+def seeds(numbers: Sequence[int]) -> str:
+    """`seed 4`, `seeds 0-3, 7`."""
+    return f"{'seed' if len(set(numbers)) == 1 else 'seeds'} {spans(numbers)}"
 
 
 def choosers(keys: Sequence[RunKey]) -> list[str]:

@@ -1,0 +1,123 @@
+"""The numbers behind a report as CSV files; each row names the records it was made from.
+
+The column `lines` holds the records' lines in records.jsonl, apart by spaces. Aggregates are rounded to six decimals.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from dartboard.benchmark.space import EDGES, OPERATIONS
+from dartboard.results.aggregate import Summary, chosen_cells, compare, free_edges, groups
+from dartboard.results.findings import REFERENCE
+from dartboard.results.records import accuracy_field, to_json
+from dartboard.results.rundata import RunData
+from dartboard.results.wording import choosers
+
+SUMMARIES: Final = (
+    *("accuracy", "regret", "percentile", "free_edges", "skips", "pools", "nones"),
+    *("selection_images", "selection_seconds", "search_images"),
+)
+"""The fields of a `Group` that results.csv spreads into mean, standard deviation, lowest and highest."""
+
+NESTED: Final = ("scores", "trace", "notes")
+"""Fields of a record that are no single value: they stay in records.jsonl."""
+
+
+def tables(run: RunData) -> dict[str, str]:
+    """Every table of a report, by file name."""
+    return {
+        "results.csv": _csv(_results(run)),
+        "comparisons.csv": _csv(_comparisons(run)),
+        "epochs.csv": _csv(_epochs(run)),
+        "cells.csv": _csv(_cells(run)),
+        "records.csv": _csv(_records(run)),
+    }
+
+
+def _results(run: RunData) -> Iterable[Mapping[str, Any]]:
+    """One row for each data set, search method and selector, over seeds."""
+    for group in groups(run.records):
+        row: dict[str, Any] = {
+            "searcher": group.searcher,
+            "dataset": group.dataset,
+            "selector": group.selector,
+            "control": group.control,
+            "ok": group.ok,
+            "failed": group.failed,
+            "metric": group.metric,
+        }
+        for name in SUMMARIES:
+            row |= _spread(name, getattr(group, name))
+        for metric, summary in sorted(group.accuracies.items()):
+            row |= _spread(accuracy_field(metric), summary)
+        yield row | {"lines": _lines(group.lines)}
+
+
+def _comparisons(run: RunData) -> Iterable[Mapping[str, Any]]:
+    """Every selector against magnitude on the same supernets."""
+    for entry in compare(run.records, REFERENCE):
+        row: dict[str, Any] = {"dataset": entry.dataset, "selector": entry.selector, "control": entry.control}
+        row |= {"reference": entry.reference, "better": entry.better, "equal": entry.equal, "worse": entry.worse}
+        row |= _spread("difference", entry.difference)
+        yield row | {"lines": _lines(entry.lines)}
+
+
+def _epochs(run: RunData) -> Iterable[Mapping[str, Any]]:
+    """One row for each finished epoch: the argmax cell, its accuracies, and the mixing weights."""
+    for search in run.searches:
+        for epoch in run.epochs[search]:
+            row = {**search._asdict(), **to_json(epoch)}
+            del row["mixture"]
+            row["free_edges"] = free_edges(epoch.cell)
+            for (target, source), weights in zip(EDGES, epoch.mixture, strict=True):
+                row |= {f"weight_{source}_{target}_{name}": w for name, w in zip(OPERATIONS, weights, strict=True)}
+            yield row
+
+
+def _cells(run: RunData) -> Iterable[Mapping[str, Any]]:
+    """One row for each distinct cell that was chosen."""
+    for entry in chosen_cells(run.records):
+        yield {
+            "dataset": entry.dataset,
+            "cell": str(entry.cell),
+            "cell_number": entry.number,
+            "metric": entry.metric,
+            "accuracy": entry.accuracy,
+            "rank": entry.rank,
+            "free_edges": free_edges(str(entry.cell)),
+            "chosen_by": "; ".join(choosers(entry.choosers)),
+            "lines": _lines(entry.lines),
+        }
+
+
+def _records(run: RunData) -> Iterable[Mapping[str, Any]]:
+    """Every record, without the fields that are no single value."""
+    for line, record in sorted(run.records, key=lambda row: row[0]):
+        yield {"line": line} | {name: value for name, value in to_json(record).items() if name not in NESTED}
+
+
+def _spread(name: str, summary: Summary | None) -> dict[str, float | None]:
+    if summary is None:
+        return {f"{name}_{part}": None for part in ("mean", "std", "low", "high")}
+    parts = {"mean": summary.mean, "std": summary.std, "low": summary.low, "high": summary.high}
+    return {f"{name}_{part}": None if value is None else round(value, 6) for part, value in parts.items()}
+
+
+def _lines(lines: Sequence[int]) -> str:
+    return " ".join(map(str, lines))
+
+
+def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The rows under the union of their columns, in order of appearance; None is an empty field."""
+    rows = list(rows)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    if columns:
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()
