@@ -154,9 +154,7 @@ class Network(Skeleton):
         affine: whether the cells' batch norm learns a scale and a shift; the benchmark's does.
     """
 
-    def __init__(
-        self, cell: Cell, config: SupernetConfig, *, generator: torch.Generator, affine: bool = True
-    ) -> None:
+    def __init__(self, cell: Cell, config: SupernetConfig, *, generator: torch.Generator, affine: bool = True) -> None:
         super().__init__()
         self.cell, self.config = cell, config
         track = config.track_running_stats

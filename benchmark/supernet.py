@@ -36,7 +36,7 @@ from dartboard.benchmark.space import CONV1X1, CONV3X3, EDGES, POOL, SKIP, E, O
 
 Norm = Literal["train", "batch", "running"]
 """How batch norm normalises. `train`: by the batch, and the running statistics learn from it. `batch`: by the batch,
-leaving the running statistics alone. `running`: by the running statistics; search cells that track none, by the batch."""
+leaving the running statistics alone. `running`: by the running statistics (search cells without any: by the batch)."""
 
 BY_SOURCE: Final = tuple(sorted(range(E), key=lambda e: (EDGES[e][1], EDGES[e][0])))
 """Rows of the mixture in the order of their source node: 1<-0, 2<-0, 3<-0, 2<-1, 3<-1, 3<-2."""
