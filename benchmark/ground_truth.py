@@ -123,6 +123,11 @@ class GroundTruth:
                 epochs = [metric.epochs for metric in self.accuracy if metric[:2] == (name, split)]
                 if name and epochs:
                     return Metric(name, split, max(epochs))
+        if any(metric.split != "train" for metric in self.accuracy):
+            others = ", ".join(map(str, self.metrics))
+            raise InputError(
+                f"the table {self.provenance.name!r} has nothing of {dataset or 'cifar10'}: choose of {others}"
+            )
         raise InputError(
             f"the table {self.provenance.name!r} has no validation accuracy, and no selector is shown its test"
             " accuracies: import a table that has both (dartboard table import)"

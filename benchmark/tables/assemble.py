@@ -39,7 +39,7 @@ class CellResults:
 
     index: int  # the official one
     cell: Cell
-    values: Mapping[str, float]  # by the column's name
+    columns: Mapping[str, float]  # by the column's name
 
 
 def assemble_cells(results: Sequence[CellResults], provenance: Provenance) -> GroundTruth:
@@ -50,7 +50,7 @@ def assemble_cells(results: Sequence[CellResults], provenance: Provenance) -> Gr
     """
     columns: dict[str, list[float]] = {}
     for result in results:
-        for name, value in result.values.items():
+        for name, value in result.columns.items():
             columns.setdefault(name, []).append(value)
     lacking = sorted(name for name, values in columns.items() if len(values) < len(results))
     if lacking:

@@ -154,7 +154,7 @@ def summarise(states: Mapping[str, Mapping[str, Any]]) -> CellResults:
                 raise ValueError(f"{trials.get_total_epoch()} epochs under the key {key!r}")
             values |= _means(trials, EPOCHS[key])
         ((index, cell),) = identities
-        return CellResults(index=index, cell=Cell.parse(cell), values=values)
+        return CellResults(index=index, cell=Cell.parse(cell), columns=values)
     except InputError:
         raise
     except Exception as error:

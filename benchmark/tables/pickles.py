@@ -84,14 +84,14 @@ def restricted_load(source: IO[bytes], allowed: Allowed = CONTAINERS_AND_NUMBERS
 
 
 def load_reducing(source: IO[bytes], reduce: Callable[[dict[Any, Any]], Any]) -> Any:
-    """The one object pickled in `source`, with every dictionary two levels below the top replaced by `reduce` of it.
+    """The one object pickled in `source`, `{name: {index: cell, ...}, ...}`, with each cell replaced by `reduce` of it.
 
-    In the benchmark's files `{"arch2infos": {index: results, ...}, ...}` those are the results of each cell. Memory
-    stays at that of one cell and of what `reduce` returns.
+    Memory stays at that of one cell and of what `reduce` returns. (The one cell of a dictionary that has no other is
+    left as it is: a pickle writes such a dictionary in another way.)
 
     Args:
         source: a seekable stream, left behind the end of the pickle.
-        reduce: is called once for each such dictionary, in the order of the file.
+        reduce: is called once for each cell, a dictionary under an integer, in the order of the file.
 
     Raises:
         InputError: as `restricted_load`; also where more than 16 MiB come between two cells.
@@ -209,7 +209,7 @@ class _Machine:
                 target = stack[mark - 1]
                 target.update(zip(stack[mark::2], stack[mark + 1 :: 2], strict=True))
                 del stack[mark:]
-                if len(marks) == CELLS:
+                if len(marks) == CELLS and isinstance(stack[-2], int):
                     if replay is not None:
                         return None
                     stack[-1] = self.reduce(target)

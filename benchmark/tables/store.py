@@ -33,11 +33,12 @@ class Imported:
     unused: tuple[str, ...] = ()
 
 
-def load_table(choice: str | None = None) -> GroundTruth:
+def load_table(choice: str | None = None, *, progress: Progress = silent) -> GroundTruth:
     """The table of that name or file; without a choice, an imported official one, else the embedded one.
 
     Args:
         choice: None or "auto"; the name of an imported table, or "analog"; or the path of any file `read_table` reads.
+        progress: as `read_table`'s.
 
     Raises:
         InputError: when there is no such table, or the file is malformed.
@@ -54,7 +55,7 @@ def load_table(choice: str | None = None) -> GroundTruth:
     if choice in names:
         return load_compact(_place(choice))
     if Path(choice).exists() or os.sep in choice or Path(choice).suffix:
-        return read_table(Path(choice)).table
+        return read_table(Path(choice), progress=progress).table
     raise unknown("table", choice, [analog.NAME, *names])
 
 
@@ -173,7 +174,7 @@ def load_compact(path: Path) -> GroundTruth:
         InputError: when the file is not that.
     """
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as stream, np.load(stream) as archive:
             header = json.loads(archive["header"].tobytes())
             columns = archive["columns"]
             index = archive.get("official_index")
@@ -182,7 +183,7 @@ def load_compact(path: Path) -> GroundTruth:
         return of_columns(named, Provenance(**header["provenance"]), index=index)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a table of ours ({error}): import it again") from error
 
 
@@ -193,11 +194,11 @@ def provenance_of(path: Path) -> Provenance:
         InputError: when the file is not one of ours.
     """
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as stream, np.load(stream) as archive:
             header = json.loads(archive["header"].tobytes())
         _check_format(header)
         return Provenance(**header["provenance"])
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a table of ours ({error}): import it again") from error
 
 
