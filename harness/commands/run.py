@@ -16,7 +16,9 @@ import click
 @click.option("--seeds", help="Seeds in place of the grid's, like 0-3 or 0,2,5.")
 @click.option("--searcher", "searchers", multiple=True, help="Searcher in place of the grid's; may be repeated.")
 @click.option("--selector", "selectors", multiple=True, help="Selector in place of the grid's; may be repeated.")
-@click.option("--dataset", "datasets", multiple=True, help="Data set (name or path) in place of the grid's; repeatable.")
+@click.option(
+    "--dataset", "datasets", multiple=True, help="Data set (name or path) in place of the grid's; repeatable."
+)
 @click.option("--table", help="Table (name or path) to look cells up in.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A grid key, like search.epochs=5.")
 @click.option("--retry-failed", is_flag=True, help="Try the runs again that failed before.")
@@ -69,7 +71,10 @@ def command(
     if report and outcome.ok:
         from dartboard.results.report import write_report
 
-        click.echo(f"The report: {write_report(folder)}", err=True)
+        written = write_report(folder)
+        for sentence in (line for lines in written.findings.values() for line in lines):
+            click.echo(f"- {sentence}", err=True)
+        click.echo(f"The report: {written.path}", err=True)
     if outcome.failed:
         click.echo(f"{outcome.failed} runs failed; each is a record with its error (see `dartboard status`)", err=True)
         sys.exit(1)
