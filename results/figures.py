@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, SymmetricalLogLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from dartboard.benchmark.space import O
 from dartboard.results.aggregate import Chosen, Group, Trajectory
@@ -80,9 +80,10 @@ def selections(
     selectors = list(dict.fromkeys(group.selector for group in groups))
     rows = {selector: row for row, selector in enumerate(selectors)}
     controls = {group.selector for group in groups if group.control}
+    row_height = 0.36 if len(selectors) <= 12 else 0.27  # inches
     pages = []
     for names in _pages(searchers, PANELS):
-        figure, panels = _panels(len(names), width=3.9, height=0.27 * len(selectors) + 0.5, left=1.6, foot=0.75)
+        figure, panels = _panels(len(names), width=3.9, height=row_height * len(selectors) + 0.5, left=1.6, foot=0.75)
         for axes, searcher in zip(panels, names, strict=True):
             mine = [
                 (record, rows[record.selector], record.accuracy)
@@ -90,7 +91,7 @@ def selections(
                 if record.searcher == searcher and record.accuracy is not None
             ]
             seeds = list(dict.fromkeys(record.seed for record, _, _ in mine))
-            apart = {seed: 0.4 * (place + 0.5) / len(seeds) - 0.2 for place, seed in enumerate(seeds)}
+            apart = {seed: 0.56 * (place + 0.5) / len(seeds) - 0.28 for place, seed in enumerate(seeds)}
             for seed in seeds:
                 joined = sorted((row, x) for record, row, x in mine if record.seed == seed and not record.control)
                 heights = [row + apart[seed] for row, _ in joined]
@@ -105,9 +106,9 @@ def selections(
                     zorder=3,
                 )
             for group in groups:
-                if group.searcher == searcher and group.accuracy is not None:
+                if group.searcher == searcher and group.accuracy is not None and group.accuracy.n > 1:
                     row = rows[group.selector]
-                    axes.vlines(group.accuracy.mean, row - 0.36, row + 0.36, color=INK, linewidth=1.6, zorder=2)
+                    axes.vlines(group.accuracy.mean, row - 0.4, row + 0.4, color=INK, linewidth=1.6, zorder=2)
             if best is not None:
                 axes.axvline(best, **BEST_LINE)
             if controls and len(controls) < len(selectors):
@@ -121,6 +122,8 @@ def selections(
             Line2D([], [], color=FAINT, label="the same supernet"),
             Line2D([], [], color=INK, marker="|", markersize=10, markeredgewidth=1.6, linestyle="none", label="mean"),
         ]
+        if all(group.ok < 2 for group in groups):
+            handles.pop()
         _legend(figure, handles + _best_handle(best))
         pages.append(figure)
     return pages
@@ -234,8 +237,10 @@ def costs(groups: Sequence[Group], marks: Mapping[str, Mapping[str, Any]], *, me
             most = max(costs, default=1.0)
             axes.set_xscale("symlog", linthresh=least, linscale=0.4)
             axes.set_xlim(-0.35 * least, 2 * most)
-            steps = [1.0] if most > 100 * least else [1.0, 2.0, 5.0]
-            axes.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=least, subs=steps))
+            steps = (1, 2, 5) if most <= 100 * least else (1,)
+            ticks = [step * ten for ten in least * 10.0 ** np.arange(12) for step in steps if step * ten <= 2 * most]
+            axes.xaxis.set_major_locator(FixedLocator([0.0, *ticks]))
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_major_formatter(FuncFormatter(_images))
             axes.set(title=_wrap(searcher, 46))
         _outer_labels(

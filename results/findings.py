@@ -101,14 +101,19 @@ def _collapse(cells: Sequence[str], trajectories: Sequence[Trajectory]) -> str:
 
 
 def _against_magnitude(comparisons: Sequence[Comparison]) -> list[str]:
+    """The best and the last criterion of those that chose from every supernet; the others are named, not ranked."""
     if not comparisons:
         return []
-    ranked = sorted(comparisons, key=lambda entry: -entry.difference.mean)
+    most = max(entry.difference.n for entry in comparisons)
+    ranked = sorted((c for c in comparisons if c.difference.n == most), key=lambda entry: -entry.difference.mean)
+    partial = [f"{c.selector} ({c.difference.n} of {most})" for c in comparisons if c.difference.n < most]
     top = ranked[0]
     seen_afterwards = f", the best of {len(ranked)} other criteria, picked after the fact," if len(ranked) > 1 else ""
     sentence = f"From the same supernets {top.selector}{seen_afterwards} got {_gain(top)}"
     if len(ranked) > 1:
         sentence += f"; the last of them, {ranked[-1].selector}, got {_gain(ranked[-1])}"
+    if partial:
+        sentence += f"; not compared, for want of a cell from every supernet: {listed(partial)}"
     return [sentence + "."]
 
 
@@ -125,11 +130,12 @@ def _gain(entry: Comparison) -> str:
 
 
 def _against_controls(run: RunData, dataset: str) -> list[str]:
-    """How many criteria beat each blind control on average, on the supernets where both came to a cell."""
+    """How many criteria, of those that chose from every supernet, beat each blind control on average."""
     parts = []
     for control in BLIND:
         entries = [entry for entry in compare(run.of(dataset), control) if entry.control is None]
         theirs = summarise(record.accuracy for _, record in run.of(dataset) if record.selector == control)
+        entries = [entry for entry in entries if entry.difference.n == max(e.difference.n for e in entries)]
         if entries and theirs:
             better = [entry.selector for entry in entries if entry.difference.mean > 0]
             who = f" ({listed(better)})" if 0 < len(better) <= 3 else ""

@@ -46,7 +46,7 @@ SEED_LINES: Final[tuple[dict[str, Any], ...]] = (
     {"color": "#332288", "linestyle": "-"},
     {"color": "#cc6677", "linestyle": (0, (5, 1.5))},
     {"color": "#117733", "linestyle": (0, (5, 1.5, 1, 1.5))},
-    {"color": "#882255", "linestyle": (0, (1, 1.2))},
+    {"color": "#882255", "linestyle": (0, (9, 1.5, 1, 1.5, 1, 1.5))},
     {"color": "#44aa99", "linestyle": "-"},
     {"color": "#999933", "linestyle": (0, (5, 1.5))},
 )
