@@ -1,0 +1,323 @@
+"""The engine: every run a record, interrupted anywhere and ended in the same records."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dartboard.benchmark.contracts import Selection
+from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.space import Cell
+from dartboard.harness import search_run
+from dartboard.harness.engine import Engine, Outcome
+from dartboard.harness.grid import Overrides, read_grid
+from dartboard.results.records import comparable, read_epochs, read_records
+from dartboard.searchers._catalogue import SEARCHERS
+from dartboard.searchers.darts_v1 import DartsV1
+from dartboard.selectors._catalogue import SELECTORS
+from dartboard.selectors.magnitude import Magnitude
+from dartboard.selectors.perturbation import Perturbation
+
+SMALL = ("images.train_images=64", "images.valid_images=64")
+
+
+class Silent:
+    """A listener that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def begin(self, what: str, steps: int) -> None:
+        """Nothing."""
+
+    def advance(self, steps: int, total: int, note: str = "") -> None:
+        """Nothing."""
+
+    def end(self, line: str) -> None:
+        """Keep the line."""
+        self.lines.append(line)
+
+    def runs(self, done: int, total: int) -> None:
+        """Nothing."""
+
+
+def engine(folder: Path, *, listener: Silent | None = None, retry: bool = False, **overrides: Any) -> Engine:
+    """An engine for the smoke grid on 64 + 64 images."""
+    chosen = {"searchers": ("darts-v1",), "selectors": ("magnitude", "perturbation", "random"), "seeds": "0"}
+    chosen |= overrides
+    chosen["settings"] = (*SMALL, *chosen.get("settings", ()))
+    grid = read_grid("smoke", Overrides(**chosen), searchers=SEARCHERS, selectors=SELECTORS)
+    return Engine(grid, folder, device="cpu", listener=listener or Silent(), retry_failed=retry)
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    """What two executions must have in common, record by record."""
+    return [comparable(record) for record in read_records(folder)]
+
+
+def epochs(folder: Path) -> list[Any]:
+    """The epochs of all searches without their seconds."""
+    found = []
+    for path in sorted((folder / "searches").iterdir()):
+        for line in (path / "epochs.jsonl").read_text().splitlines():
+            values = json.loads(line)
+            values.pop("seconds")
+            found.append((path.name, values))
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert engine(folder).run() == Outcome(ok=3, failed=0)
+    return folder
+
+
+def test_a_run_leaves_one_record_for_each_selector(whole: Path) -> None:
+    """The records name their runs in the grid's order, and each accuracy is the table's own for the cell."""
+    found = read_records(whole)
+    assert [record.selector for record in found] == ["magnitude", "perturbation", "random"]
+    truth = engine(whole).truth
+    for record in found:
+        assert record.cell is not None
+        cell = Cell.parse(record.cell)
+        metric = truth.default_metric("digits")
+        column = truth.accuracy[metric]
+        assert record.accuracy == column[cell.number]
+        assert record.regret == column.max() - column[cell.number]
+        assert record.rank == 1 + int((column > column[cell.number]).sum())
+        assert record.cell_number == cell.number
+        assert record.search_epochs == 2
+        assert record.search_images == 2 * (64 + 64)
+        assert (record.train_images, record.valid_images, record.image_size) == (64, 64, 8)
+
+
+def test_the_argmax_cell_of_each_epoch_is_kept(whole: Path) -> None:
+    """epochs.jsonl has each epoch's mixture, rows summing to 1, and the cell of its largest weights."""
+    (folder,) = (whole / "searches").iterdir()
+    found = read_epochs(folder)
+    assert [epoch.epoch for epoch in found] == [1, 2]
+    for epoch in found:
+        np.testing.assert_allclose(np.sum(epoch.mixture, axis=1), 1, atol=1e-6)
+        assert epoch.cell == str(Cell.from_scores(np.array(epoch.mixture)))
+    assert found[-1].cell == read_records(whole)[0].cell
+
+
+def test_running_again_does_nothing(whole: Path) -> None:
+    """A finished folder keeps its records byte for byte."""
+    before = (whole / "records.jsonl").read_bytes()
+    assert engine(whole).run() == Outcome(ok=3, failed=0)
+    assert (whole / "records.jsonl").read_bytes() == before
+
+
+def test_the_same_grid_elsewhere_ends_in_the_same_records(whole: Path, tmp_path: Path) -> None:
+    """Two executions agree bit for bit in all that was not measured by a clock."""
+    engine(tmp_path).run()
+    assert records(tmp_path) == records(whole)
+    assert epochs(tmp_path) == epochs(whole)
+
+
+def test_adding_a_selector_changes_no_other_result(whole: Path, tmp_path: Path) -> None:
+    """Fewer selectors in another order, then the rest: each record is the same as when all ran at once."""
+    engine(tmp_path, selectors=("random",)).run()
+    engine(tmp_path, selectors=("perturbation", "magnitude")).run()
+    key = "selector"
+    assert sorted(records(tmp_path), key=lambda r: str(r[key])) == sorted(records(whole), key=lambda r: str(r[key]))
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C."""
+
+
+def interrupting(call: Callable[..., Any], at: int) -> Callable[..., Any]:
+    """`call`, interrupted before its `at`-th time."""
+    count = 0
+
+    def wrapped(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == at:
+            raise Interrupted
+        return call(*arguments, **keywords)
+
+    return wrapped
+
+
+@pytest.mark.parametrize(
+    ("place", "at"),
+    [
+        ("step", 1),
+        ("step", 3),
+        ("append_epoch", 1),
+        ("append_epoch", 2),
+        ("save_state", 1),
+        ("save_state", 2),
+        ("select", 1),
+        ("project", 1),
+        ("project", 4),
+        ("journal", 2),
+        ("journal", 3),
+    ],
+)
+def test_interrupted_anywhere_it_ends_in_the_same_records(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, at: int
+) -> None:
+    """Ctrl-C in a step, between epoch record and checkpoint, or inside a selection changes no result."""
+    with monkeypatch.context() as patch:
+        if place == "step":
+            patch.setattr(DartsV1, "step", interrupting(DartsV1.step, at))
+        elif place == "select":
+            patch.setattr(Magnitude, "select", interrupting(Magnitude.select, at))
+        elif place == "project":
+            patch.setattr(Perturbation, "_project", interrupting(Perturbation._project, at))
+        elif place == "journal":
+            patch.setattr(search_run.FileJournal, "save", interrupting(search_run.FileJournal.save, at))
+        else:
+            patch.setattr(search_run, place, interrupting(getattr(search_run, place), at))
+        with pytest.raises(Interrupted):
+            engine(tmp_path).run()
+    assert engine(tmp_path).run() == Outcome(ok=3, failed=0)
+    assert records(tmp_path) == records(whole)
+    assert epochs(tmp_path) == epochs(whole)
+
+
+def test_a_kill_in_the_middle_and_a_torn_record_lose_nothing(whole: Path, tmp_path: Path) -> None:
+    """`kill -9` of the real command, then half a line in records.jsonl: the same command ends in the same records."""
+    command = [sys.executable, "-c", "from dartboard.harness.cli import main; main()", "run", "smoke"]
+    command += ["--out", str(tmp_path), "--searcher", "darts-v1", "--seeds", "0", "--no-report", "--device", "cpu"]
+    command += [part for name in ("magnitude", "perturbation", "random") for part in ("--selector", name)]
+    command += [part for setting in SMALL for part in ("--set", setting)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    victim = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("searches/*/epochs.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    victim.send_signal(signal.SIGKILL)
+    assert victim.wait() == -signal.SIGKILL
+    with (tmp_path / "records.jsonl").open("a") as file:
+        file.write('{"searcher": "darts-v1", "sel')
+    subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
+    assert records(tmp_path) == records(whole)
+    assert epochs(tmp_path) == epochs(whole)
+
+
+def test_a_failing_selector_is_a_record_and_the_grid_goes_on(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error stands in the record in one line, the others are untouched, and --retry-failed mends it."""
+
+    def broken(*arguments: Any, **keywords: Any) -> Any:
+        raise RuntimeError("no\nluck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Perturbation, "select", broken)
+        assert engine(tmp_path).run() == Outcome(ok=2, failed=1)
+    failed = next(record for record in read_records(tmp_path) if not record.ok)
+    assert (failed.selector, failed.error, failed.cell) == ("perturbation", "RuntimeError: no luck", None)
+    assert engine(tmp_path).run() == Outcome(ok=2, failed=1)
+    assert engine(tmp_path, retry=True).run() == Outcome(ok=3, failed=0)
+    assert {str(r) for r in records(tmp_path)} == {str(r) for r in records(whole)}
+
+
+def test_a_failing_search_is_a_record_for_each_of_its_selectors(tmp_path: Path) -> None:
+    """A search that diverges fails all its runs with the epoch and what to do; the other searcher's runs go on."""
+    settings = ('searchers=["darts-v1", "wild"]', 'searcher.wild.method="darts-v1"')
+    settings += ("searcher.wild.weight_learning_rate=1e30", "searcher.wild.gradient_clip=0.0")
+    outcome = engine(tmp_path, searchers=("wild", "darts-v1"), selectors=("magnitude",), settings=settings).run()
+    assert outcome == Outcome(ok=1, failed=1)
+    failed = next(record for record in read_records(tmp_path) if not record.ok)
+    assert failed.searcher == "wild"
+    assert "diverged in epoch 1" in str(failed.error)
+    assert "lower a learning rate" in str(failed.error)
+
+
+def test_a_selector_that_changes_the_supernet_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moving one weight, or drawing from the global random state, makes the run a failed record that says what."""
+
+    def meddling(self: Any, trained: Any, data: Any, generator: Any) -> Selection:
+        with torch.no_grad():
+            trained.supernet.stem.weight[0, 0, 0, 0] += 1
+        return Selection(cell=Cell.from_number(0))
+
+    def drawing(self: Any, trained: Any, data: Any, generator: Any) -> Selection:
+        torch.rand(1)
+        return Selection(cell=Cell.from_number(0))
+
+    for change, told in ((meddling, "supernet.stem.weight"), (drawing, "global random state")):
+        folder = tmp_path / told.split(".")[-1].replace(" ", "-")
+        with monkeypatch.context() as patch:
+            patch.setattr(Magnitude, "select", change)
+            assert engine(folder, selectors=("magnitude",)).run() == Outcome(ok=0, failed=1)
+        assert told in str(read_records(folder)[0].error)
+
+
+def test_a_folder_of_another_grid_is_refused(whole: Path) -> None:
+    """Other options of a searcher in the same folder are refused, naming what differs; nothing is written."""
+    before = (whole / "records.jsonl").read_bytes()
+    other = engine(whole, settings=("search.architecture_learning_rate=0.5",))
+    with pytest.raises(InputError, match=r"records of another grid: its searcher darts-v1 is .*choose another --out"):
+        other.run()
+    assert (whole / "records.jsonl").read_bytes() == before
+
+
+def test_a_second_process_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    """While one engine holds the folder, another stops with a line that names it."""
+    from dartboard.harness.checkpoints import locked
+
+    with locked(tmp_path), pytest.raises(InputError, match="another dartboard is running in"):
+        engine(tmp_path).run()
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    """A checkpoint that is not one fails its runs with the file and what to do about it."""
+    folder = tmp_path / "searches" / "darts-v1--digits--seed0"
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").write_bytes(b"rubbish")
+    assert engine(tmp_path, selectors=("magnitude",)).run() == Outcome(ok=0, failed=1)
+    assert "checkpoint.pt is not a checkpoint of ours" in str(read_records(tmp_path)[0].error)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("searcher.darts-v1.lr=1",), "unknown option of the searcher 'darts-v1' 'lr'"),
+        (("selector.magnitude.interval=1",), "unknown option of the selector 'magnitude' 'interval'"),
+        (("selector.random.x=1",), "the selector 'random' has no options; got 'x'"),
+        (("selector.perturbation.interval=-1",), "selector perturbation: interval is at least 0; got -1"),
+        (("search.order=sideways",), "unknown order 'sideways'"),
+        (("search.epochs=0",), "epochs is at least 1; got 0"),
+        (('search.epochs="many"',), "searcher darts-v1: an option has the wrong type"),
+        (("search.split=nowhere.txt",), "nowhere.txt"),
+        (("images.image_size=64",), "64"),
+        (("images.train_images=100000",), "100000 images"),
+        (("metric=cifar10/tset/200",), "tset"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused_before_anything_runs(
+    tmp_path: Path, settings: tuple[str, ...], message: str
+) -> None:
+    """An unknown option, a bad value or an impossible size is an InputError from the constructor."""
+    with pytest.raises(InputError, match=message) as caught:
+        engine(tmp_path / "new", settings=settings)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", "mps"])
+def test_a_device_that_is_not_here_is_refused(tmp_path: Path, device: str) -> None:
+    """The message quotes the device."""
+    grid = read_grid("smoke", Overrides(), searchers=SEARCHERS, selectors=SELECTORS)
+    with pytest.raises(InputError, match=repr(device)):
+        Engine(grid, tmp_path, device=device, listener=Silent())
