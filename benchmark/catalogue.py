@@ -19,11 +19,22 @@ class Entry:
     summary: str  # one line
     options: Mapping[str, Any] = field(default_factory=dict)  # what this name sets in the class's Config
     control: str | None = None  # of selectors: None, "blind" or "truth", as on the class
+    origin: str | None = None  # the plug-in that brought it (who loads the plug-in says so); None: Dartboard itself
 
     def load(self) -> Any:
-        """The class."""
+        """The class.
+
+        Raises:
+            InputError: when it is a plug-in's and cannot be imported.
+        """
         module, _, name = self.place.partition(":")
-        return getattr(import_module(module), name)
+        try:
+            return getattr(import_module(module), name)
+        except Exception as error:
+            if self.origin is None:
+                raise
+            told = f"{type(error).__name__}: {error}"
+            raise InputError(f"{self.name!r} of {self.origin} is not at {self.place!r}: {told}") from None
 
 
 class Catalogue:
@@ -34,7 +45,7 @@ class Catalogue:
         entries: the methods.
 
     Raises:
-        ValueError: when two entries have one name.
+        InputError: when two entries have one name.
     """
 
     def __init__(self, kind: str, entries: Iterable[Entry]) -> None:
@@ -42,7 +53,8 @@ class Catalogue:
         self._entries: dict[str, Entry] = {}
         for entry in entries:
             if entry.name in self._entries:
-                raise ValueError(f"two {kind}s are called {entry.name!r}: {self._entries[entry.name]} and {entry}")
+                parties = [e.origin or f"Dartboard itself ({e.place})" for e in (self._entries[entry.name], entry)]
+                raise InputError(f"two {kind}s are called {entry.name!r}: one of {parties[0]}, one of {parties[1]}")
             self._entries[entry.name] = entry
 
     def __iter__(self) -> Iterator[Entry]:

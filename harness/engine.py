@@ -25,7 +25,7 @@ from dartboard.harness.checkpoints import locked
 from dartboard.harness.devices import describe_device, find_device, peak_memory_mb
 from dartboard.harness.grid import Dataset, Grid
 from dartboard.harness.header import merged
-from dartboard.harness.prepare import PreparedSearcher, plain, prepare_searcher, prepare_selector
+from dartboard.harness.prepare import PreparedSearcher, prepare_searcher, prepare_selector, settings
 from dartboard.harness.provenance import versions
 from dartboard.harness.search_run import Listener, SearchRun
 from dartboard.results.records import (
@@ -236,10 +236,13 @@ class Engine:
                 "channels": grid.channels,
                 "cells_per_stage": grid.cells_per_stage,
                 "metric": grid.metric,
-                "searchers": {s.label: {"method": s.factory.name, **plain(s.config)} for s in self.searchers},
+                "searchers": {
+                    method.label: settings(method, searcher.factory.name, searcher.config)
+                    for method, searcher in zip(grid.searchers, self.searchers, strict=True)
+                },
                 "selectors": {
-                    label: {"method": selector.name, **plain(selector.config)}
-                    for label, selector in self.selectors.items()
+                    method.label: settings(method, selector.name, selector.config)
+                    for method, selector in zip(grid.selectors, self.selectors.values(), strict=True)
                 },
             },
             table={field: getattr(provenance, field) for field in provenance.__dataclass_fields__},

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dartboard.benchmark.catalogue import Catalogue
+from dartboard.benchmark.catalogue import Catalogue, Entry
 from dartboard.benchmark.errors import InputError, unknown
 from dartboard.harness.presets import PRESETS
 
@@ -37,8 +37,13 @@ class Method:
     """A searcher or selector of the grid."""
 
     label: str  # what records call it
-    name: str  # what the catalogue calls it
+    entry: Entry  # of the catalogue
     options: Mapping[str, Any]  # as the grid, the preset and the catalogue's entry set them
+
+    @property
+    def name(self) -> str:
+        """What the catalogue calls it."""
+        return self.entry.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +217,7 @@ def _methods(
         name = options.pop("method", label)
         entry = catalogue[name]
         merged = {**(preset or {}).get(name, {}), **entry.options, **shared, **options}
-        methods.append(Method(label=_label(label, kind), name=name, options=merged))
+        methods.append(Method(label=_label(label, kind), entry=entry, options=merged))
     for label in sections:
         if (
             label not in content.get(f"{kind}s", ())

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
-from dartboard.benchmark.catalogue import check_options
+from dartboard.benchmark.catalogue import Entry, check_options
 from dartboard.benchmark.contracts import Selector, Yardstick
 from dartboard.benchmark.errors import InputError
 from dartboard.harness.grid import Method
-from dartboard.searchers._catalogue import SEARCHERS
 from dartboard.searchers._training import Protocol as TrainingProtocol
 from dartboard.searchers._training import resolve_protocol
-from dartboard.selectors._catalogue import SELECTORS
+
+STEPS: Final = ("mixture", "begin_epoch", "step", "restart_weight_optimizer", "state_dict", "load_state_dict")
+SEARCHER_MEMBERS: Final = ("name", "paper", "config_class", *STEPS)
+SELECTOR_MEMBERS: Final = ("name", "paper", "control", "config_class")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +33,11 @@ def prepare_searcher(method: Method) -> PreparedSearcher:
     """Load a searcher's class and build its configuration.
 
     Raises:
-        InputError: when an option is unknown or its value cannot be used.
+        InputError: when an option is unknown or its value cannot be used, or the class is no searcher.
     """
-    factory = SEARCHERS[method.name].load()
+    factory = _load(method.entry, "searcher", SEARCHER_MEMBERS)
     with told_of(f"searcher {method.label}"):
-        protocol, own = resolve_protocol(method.options, factory.own_protocol)
+        protocol, own = resolve_protocol(method.options, getattr(factory, "own_protocol", {}))
         config = factory.config_class(
             protocol=protocol, **check_options(factory.config_class, own, f"the searcher {method.label!r}")
         )
@@ -46,13 +48,23 @@ def prepare_selector(method: Method) -> Selector | Yardstick:
     """Load a selector's class and build it.
 
     Raises:
-        InputError: when an option is unknown or its value cannot be used.
+        InputError: when an option is unknown or its value cannot be used, or the class is no selector.
     """
-    factory = SELECTORS[method.name].load()
+    answers = "choose" if method.entry.control == "truth" else "select"
+    factory = _load(method.entry, "selector", (*SELECTOR_MEMBERS, answers))
     with told_of(f"selector {method.label}"):
         options = check_options(factory.config_class, method.options, f"the selector {method.label!r}")
         selector: Selector | Yardstick = factory(factory.config_class(**options))
     return selector
+
+
+def _load(entry: Entry, kind: str, members: Iterable[str]) -> Any:
+    """The class of `entry`, which must have all of `members`."""
+    factory = entry.load()
+    missing = [member for member in members if not hasattr(factory, member)]
+    if missing:
+        raise InputError(f"{entry.place} is no {kind}: it has no {', '.join(missing)} (see docs/plugins.md)")
+    return factory
 
 
 @contextlib.contextmanager
@@ -66,7 +78,7 @@ def told_of(owner: str) -> Iterator[None]:
         raise InputError(f"{owner}: an option has the wrong type: {error}") from None
 
 
-def plain(config: Any) -> dict[str, Any]:
-    """A method's configuration as JSON values."""
-    values: dict[str, Any] = asdict(config)
-    return values
+def settings(method: Method, name: str, config: Any) -> dict[str, Any]:
+    """What a run's header tells of a method: its class's name, the plug-in it is of, its configuration; JSON values."""
+    origin = {} if method.entry.origin is None else {"origin": method.entry.origin}
+    return {"method": name, **origin, **asdict(config)}

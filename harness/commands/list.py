@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from dartboard.benchmark.errors import InputError
+from dartboard.harness.plugins import catalogues, plugin_option
+
 Row = dict[str, Any]
 
 
-def _searchers() -> list[Row]:
-    from dartboard.searchers._catalogue import SEARCHERS
+def _methods(kind: str, plugins: Sequence[Path]) -> list[Row]:
 
-    return [{"name": entry.name, "summary": entry.summary} for entry in SEARCHERS]
-
-
-def _selectors() -> list[Row]:
-    from dartboard.selectors._catalogue import SELECTORS
-
-    return [{"name": entry.name, "summary": entry.summary, "control": entry.control} for entry in SELECTORS]
+    rows = []
+    for entry in getattr(catalogues(plugins), kind):
+        row = {"name": entry.name, "summary": entry.summary, "origin": entry.origin}
+        rows.append(row if kind == "searchers" else row | {"control": entry.control})
+    return rows
 
 
 def _datasets() -> list[Row]:
@@ -55,9 +56,9 @@ def _grids() -> list[Row]:
     return rows
 
 
+METHODS: Final = ("searchers", "selectors")
+
 KINDS: Final[Mapping[str, Callable[[], list[Row]]]] = {
-    "searchers": _searchers,
-    "selectors": _selectors,
     "datasets": _datasets,
     "presets": _presets,
     "tables": _tables,
@@ -66,11 +67,14 @@ KINDS: Final[Mapping[str, Callable[[], list[Row]]]] = {
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.argument("kind", type=click.Choice([*METHODS, *KINDS]))
+@plugin_option
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of objects with `name`, `summary` and more.")
-def command(kind: str, as_json: bool) -> None:
+def command(kind: str, plugins: tuple[Path, ...], as_json: bool) -> None:
     """List all of one KIND, one a line."""
-    rows = KINDS[kind]()
+    if plugins and kind not in METHODS:
+        raise InputError(f"--plugin brings searchers and selectors; it goes with those, not with {kind!r}")
+    rows = _methods(kind, plugins) if kind in METHODS else KINDS[kind]()
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return

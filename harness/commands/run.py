@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from dartboard.harness.plugins import catalogues, plugin_option
+
 
 @click.command(epilog="Example: dartboard run quick --seeds 0-3 --out runs/mine")
 @click.argument("grid")
@@ -21,6 +23,7 @@ import click
 )
 @click.option("--table", help="Table (name or path) to look cells up in.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A grid key, like search.epochs=5.")
+@plugin_option
 @click.option("--retry-failed", is_flag=True, help="Try the runs again that failed before.")
 @click.option("--report/--no-report", default=True, help="Write the report at the end.")
 def command(
@@ -34,6 +37,7 @@ def command(
     datasets: tuple[str, ...],
     table: str | None,
     settings: tuple[str, ...],
+    plugins: tuple[Path, ...],
     retry_failed: bool,
     report: bool,
 ) -> None:
@@ -45,8 +49,6 @@ def command(
     from dartboard.harness.engine import Engine
     from dartboard.harness.grid import Overrides, read_grid
     from dartboard.harness.progress import listener
-    from dartboard.searchers._catalogue import SEARCHERS
-    from dartboard.selectors._catalogue import SELECTORS
 
     overrides = Overrides(
         preset=preset,
@@ -57,7 +59,8 @@ def command(
         table=table,
         settings=settings,
     )
-    resolved = read_grid(grid, overrides, searchers=SEARCHERS, selectors=SELECTORS)
+    methods = catalogues(plugins)
+    resolved = read_grid(grid, overrides, searchers=methods.searchers, selectors=methods.selectors)
     folder = out or Path("runs") / resolved.name
     with listener() as told:
         engine = Engine(resolved, folder, device=device, listener=told, retry_failed=retry_failed)
