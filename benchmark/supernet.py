@@ -231,9 +231,11 @@ class Reduction(nn.Module):
 
         NAS-Bench-201 only knows even sizes, where this is its block exactly.
         """
-        y = self.norm_a(self.conv_a(F.relu(x)), norm)
+        y: Tensor = self.norm_a(self.conv_a(F.relu(x)), norm)
         y = self.norm_b(self.conv_b(F.relu(y)), norm)
-        return y + self.shortcut(F.avg_pool2d(x, 2, 2, 0, ceil_mode=True, count_include_pad=False))
+        pooled = F.avg_pool2d(x, 2, 2, 0, ceil_mode=True, count_include_pad=False)
+        shortcut: Tensor = self.shortcut(pooled)
+        return y + shortcut
 
 
 class Convolution(nn.Module):
