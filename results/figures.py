@@ -96,11 +96,12 @@ def selections(
                 joined = sorted((row, x) for record, row, x in mine if record.seed == seed and not record.control)
                 heights = [row + apart[seed] for row, _ in joined]
                 axes.plot([x for _, x in joined], heights, color=FAINT, linewidth=0.8, zorder=1)
-            for record, row, accuracy in mine:
+            for selector, row in rows.items():
+                marked = [(accuracy, row + apart[r.seed]) for r, _, accuracy in mine if r.selector == selector]
                 axes.plot(
-                    [accuracy],
-                    [row + apart[record.seed]],
-                    **_mark(marks[record.selector], hollow=record.control is not None),
+                    [x for x, _ in marked],
+                    [y for _, y in marked],
+                    **_mark(marks[selector], hollow=selector in controls),
                     linestyle="none",
                     markersize=5.0,
                     zorder=3,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +21,9 @@ from dartboard.results.records import (
     RunKey,
     RunRecord,
     SearchKey,
-    append_epoch,
-    append_record,
+    records_path,
     search_folder,
+    to_json,
     write_header,
 )
 
@@ -80,17 +82,24 @@ def sample_run(
             device="cpu",
         ),
     )
-    for dataset in datasets:
-        for searcher in searchers:
-            for seed in seeds:
-                search = SearchKey(searcher, dataset, seed)
-                mixtures = _mixtures(search, epochs)
-                for epoch, mixture in enumerate(mixtures, start=1):
-                    append_epoch(search_folder(folder, search), _epoch(epoch, mixture))
-                for selector, control in selectors.items():
-                    key = RunKey(searcher, dataset, seed, selector)
-                    append_record(folder, _record(key, control, mixtures, official=official, failed=fails(key)))
+    records = []
+    for search in (SearchKey(*key) for key in product(searchers, datasets, seeds)):
+        mixtures = _mixtures(search, epochs)
+        _write_lines(
+            search_folder(folder, search) / "epochs.jsonl",
+            [_epoch(epoch, mixture) for epoch, mixture in enumerate(mixtures, start=1)],
+        )
+        for selector, control in selectors.items():
+            key = RunKey(*search, selector)
+            records.append(_record(key, control, mixtures, official=official, failed=fails(key)))
+    _write_lines(records_path(folder), records)
     return folder
+
+
+def _write_lines(path: Path, rows: Sequence[RunRecord | EpochRecord]) -> None:
+    """All at once: `append_record` waits for the disk each time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(to_json(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def sample_accuracies(cell: Cell) -> dict[str, float]:

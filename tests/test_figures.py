@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 
 import matplotlib as mpl
@@ -73,8 +72,11 @@ def assert_readable(figure: Figure) -> None:
         assert min(box.x0, box.y0) >= -1, name
         assert box.x1 <= width + 1, name
         assert box.y1 <= height + 1, name
-    for (one, box), (other, its) in combinations(inside, 2):
-        assert not box.shrunk(0.98, 0.9).overlaps(its), f"{one!r} overlaps {other!r}"
+    corners = np.array([box.shrunk(0.98, 0.9).extents for _, box in inside])  # (texts, 4): x0, y0, x1, y1
+    low, high = corners[:, None, :2], corners[None, :, 2:]
+    overlap = (low < high).all(axis=2) & (low < high).all(axis=2).T
+    pairs = [(inside[i][0], inside[j][0]) for i, j in np.argwhere(np.triu(overlap, k=1))]
+    assert not pairs
 
 
 def test_selections_show_each_record_once(run: RunData) -> None:
@@ -85,7 +87,7 @@ def test_selections_show_each_record_once(run: RunData) -> None:
     for axes in figure.axes:
         accuracies = sorted(r.accuracy for r in records if r.searcher == axes.get_title() and r.accuracy is not None)
         marks = [line for line in axes.lines if line.get_linestyle() == "None"]
-        assert sorted(float(np.asarray(line.get_xdata())[0]) for line in marks) == accuracies
+        assert sorted(float(x) for line in marks for x in np.asarray(line.get_xdata())) == accuracies
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(SELECTORS)
     assert figure.axes[0].get_xlabel() == "cifar10 test accuracy after 200 epochs (%)"
     assert_readable(figure)
@@ -187,14 +189,14 @@ def test_selectors_that_all_cost_nothing_can_be_drawn(tmp_path: Path) -> None:
 
 
 def test_many_methods_and_selectors_fill_pages_and_stay_readable(tmp_path: Path) -> None:
-    """Twenty methods by 25 selectors with long names: four pages of at most six panels, no texts overlapping."""
+    """Eight methods by 25 selectors with long names: a page of six panels and one of two, no texts overlapping."""
     names = {**SELECTORS, **{f"a-rather-long-criterion-name(order=random, tune={n})": None for n in range(19)}}
-    folder = sample_run(tmp_path, searchers=[f"method-{n}" for n in range(20)], selectors=names, seeds=(0,), epochs=2)
+    folder = sample_run(tmp_path, searchers=[f"method-{n}" for n in range(8)], selectors=names, seeds=(0,), epochs=2)
     records, rows = drawn(read_run(folder))
     marks = selector_marks(list(names))
     assert len({tuple(sorted(mark.items())) for mark in marks.values()}) == 25
     pages: Sequence[Figure] = figures.selections(records, rows, marks, metric=METRIC, best=94.37)
-    assert [len(page.axes) for page in pages] == [6, 6, 6, 2]
+    assert [len(page.axes) for page in pages] == [6, 2]
     assert_readable(pages[0])
     assert_readable(figures.costs(rows, marks, metric=METRIC)[-1])
 

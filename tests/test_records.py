@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,7 @@ RECORD = RunRecord(
     peak_memory_mb=3.25,
     finished_at="2026-01-01T00:00:00+00:00",
 )
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "records.md"
 EPOCH = EpochRecord(epoch=1, mixture=((0.5, 0.5), (0.1, 0.9)), cell="x", accuracies={"cifar10/test/200": 90.0})
 
 
@@ -254,6 +256,15 @@ def test_integers_are_read_as_floats_where_floats_are_meant() -> None:
     accuracy = from_json(RunRecord, values).accuracy
     assert isinstance(accuracy, float)
     assert accuracy == 94.0
+
+
+@pytest.mark.parametrize("kind", [RunRecord, EpochRecord, RunHeader])
+def test_every_field_is_documented(kind: type[RunRecord | EpochRecord | RunHeader]) -> None:
+    """docs/records.md has a table row for each field of each file."""
+    rows = re.findall(r"^\| (`.+?) \|", DOCS.read_text(), flags=re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert {field.name for field in fields(kind)} - {"accuracies"} <= documented
+    assert "`accuracy_<dataset>_<split>_<epochs>`" in rows
 
 
 def test_results_import_neither_torch_nor_drawing_libraries() -> None:
