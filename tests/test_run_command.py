@@ -77,7 +77,7 @@ def test_an_interrupted_run_exits_with_130_and_says_how_to_go_on(
         (["train-cell", "#1", "--dataset", "digits", "--epochs", "0"], "epochs is at least 1; got 0"),
         (["train-cell", "#1", "--dataset", "digits", "--learning-rate", "0"], "greater than 0; got 0.0"),
         (["train-cell", "#1", "--dataset", "digits", "--train-images", "5"], "goes with evaluate_on valid"),
-        (["lookup", "|a~0|+|b~0|c~1|+|d~0|e~1|f~2|"], "unknown operation 'a'"),
+        (["lookup", "|a~0|+|b~0|c~1|+|d~0|e~1|f~2|"], "'a' in '|a~0|"),
         (["data", "info", "digts"], "did you mean 'digits'"),
         (["report", "nowhere"], "nowhere"),
         (["status", "nowhere"], "nowhere"),
