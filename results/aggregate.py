@@ -13,8 +13,8 @@ from typing import Final
 from dartboard.benchmark.space import CONV1X1, CONV3X3, NONE, POOL, SKIP, Cell
 from dartboard.results.records import EpochRecord, RunKey, RunRecord, SearchKey
 
-COLLAPSED_EDGES: Final = 4
-"""A cell counts as collapsed when at least so many of its six edges have no parameters (skip, pool or none)."""
+COLLAPSED_SKIPS: Final = 4
+"""A cell counts as collapsed with so many skips on its six edges, or without a convolution: 921 of the 15,625 are so."""
 
 PASSED_THROUGH: Final = 1.0
 """Percentage points that an earlier epoch's cell must have over the last one's to count as lost."""
@@ -280,8 +280,9 @@ def free_edges(cell: str) -> int:
 
 
 def collapsed(cell: str) -> bool:
-    """Whether a cell has at least `COLLAPSED_EDGES` edges without parameters."""
-    return free_edges(cell) >= COLLAPSED_EDGES
+    """Whether a cell has `COLLAPSED_SKIPS` skips or more, or no convolution on any edge."""
+    counts = _operation_counts(cell)
+    return counts[SKIP] >= COLLAPSED_SKIPS or counts[CONV1X1] + counts[CONV3X3] == 0
 
 
 def _operation_counts(cell: str) -> list[int]:

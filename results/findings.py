@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dartboard.results.aggregate import (
-    COLLAPSED_EDGES,
+    COLLAPSED_SKIPS,
     PASSED_THROUGH,
     Comparison,
     Trajectory,
@@ -86,7 +86,7 @@ def _collapse(cells: Sequence[str], trajectories: Sequence[Trajectory]) -> str:
     n = len(cells)
     bare = sum(map(collapsed, cells))
     sentence = (
-        f"Its cell had collapsed (at least {COLLAPSED_EDGES} of 6 edges without parameters) on {bare} of "
+        f"Its cell had collapsed (at least {COLLAPSED_SKIPS} skips, or no convolution) on {bare} of "
         f"{count(n, 'supernet')}"
     )
     losses = [loss for run in trajectories if (loss := run.lost) is not None]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dartboard.benchmark.errors import InputError
 from dartboard.results.aggregate import (
-    COLLAPSED_EDGES,
+    COLLAPSED_SKIPS,
     Chosen,
     Group,
     best_in_table,
@@ -159,7 +159,8 @@ def _table_words(run: RunData) -> str:
     kinds = {True: "the official one", False: "**not the official one**", None: "of unknown origin"}
     kind = listed(dict.fromkeys(kinds[record.table_official] for record in records))
     facts = run.header.table if run.header else {}
-    told = [str(facts[key]) for key in ("title", "source", "version", "licence", "aggregation") if facts.get(key)]
+    labels = {"title": "", "source": "", "version": "version ", "licence": "licence: ", "aggregation": ""}
+    told = [f"{label}{facts[name]}" for name, label in labels.items() if facts.get(name)]
     sha = _distinct(record.table_sha256 and record.table_sha256[:12] for record in records)
     return "; ".join([f"{names}, {kind}", *told, f"SHA-256 {sha}"])
 
@@ -265,8 +266,8 @@ def _scored(metric: str, best: float | None) -> str:
     return (
         f"Regret and percentile are by {metric_words(metric)}.{known} A percentile is the share of the other cells "
         f"that are worse. Accuracies are mean ± standard deviation (n - 1) over seeds, in percent; one seed has no ±. "
-        f"A cell counts as collapsed when at least {COLLAPSED_EDGES} of its 6 edges have no parameters (skip, pool or "
-        "none)."
+        f"A cell counts as collapsed when at least {COLLAPSED_SKIPS} of its 6 edges are skips, or none is a convolution, "
+        "which is true of 6 % of all cells."
     )
 
 

@@ -7,7 +7,7 @@ from math import sqrt
 
 import pytest
 
-from dartboard.benchmark.space import Cell
+from dartboard.benchmark.space import Cell, every_cell
 from dartboard.results.aggregate import (
     Trajectory,
     best_in_table,
@@ -141,14 +141,29 @@ def test_chosen_cells_are_distinct_and_criteria_come_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operations", "free"),
-    [((1,) * 6, 6), ((3,) * 6, 0), ((2,) * 6, 0), ((0, 1, 4, 2, 3, 3), 3), ((0, 1, 4, 1, 3, 3), 4)],
+    ("operations", "free", "gone"),
+    [
+        ((1,) * 6, 6, True),
+        ((3,) * 6, 0, False),
+        ((2,) * 6, 0, False),
+        ((1, 1, 4, 2, 3, 1), 4, False),  # three skips and two convolutions
+        ((1, 1, 1, 1, 3, 3), 4, True),  # four skips
+        ((0, 4, 4, 0, 4, 1), 6, True),  # no convolution
+        ((0, 4, 4, 0, 4, 2), 5, False),
+    ],
 )
-def test_edges_without_parameters_are_counted(operations: tuple[int, ...], free: int) -> None:
-    """none, skip and pool have no parameters; four of them make a collapsed cell."""
+def test_edges_without_parameters_are_counted(operations: tuple[int, ...], free: int, gone: bool) -> None:
+    """none, skip and pool have no parameters; four skips make a collapsed cell, and so does no convolution."""
     cell = str(Cell(operations))
     assert free_edges(cell) == free
-    assert collapsed(cell) == (free >= 4)
+    assert collapsed(cell) == gone
+
+
+def test_collapse_is_rare_by_chance() -> None:
+    """6 % of all cells are collapsed: by binomials, 3^6 without convolution, and of four or more skips those with one."""
+    skips = 15 * 4**2 + 6 * 4 + 1  # of the cells with four or more skips ...
+    bare = 15 * 2**2 + 6 * 2 + 1  # ... those without a convolution
+    assert sum(collapsed(str(cell)) for cell in every_cell()) == 3**6 + skips - bare == 921
 
 
 def test_a_trajectory_tells_what_was_lost() -> None:
