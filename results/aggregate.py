@@ -14,7 +14,7 @@ from dartboard.benchmark.space import CONV1X1, CONV3X3, NONE, POOL, SKIP, Cell
 from dartboard.results.records import EpochRecord, RunKey, RunRecord, SearchKey
 
 COLLAPSED_SKIPS: Final = 4
-"""A cell counts as collapsed with so many skips on its six edges, or without a convolution: 921 of the 15,625 are so."""
+"""A cell counts as collapsed with so many skips on its six edges, or without a convolution: 921 of 15,625 are so."""
 
 PASSED_THROUGH: Final = 1.0
 """Percentage points that an earlier epoch's cell must have over the last one's to count as lost."""

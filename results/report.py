@@ -266,8 +266,8 @@ def _scored(metric: str, best: float | None) -> str:
     return (
         f"Regret and percentile are by {metric_words(metric)}.{known} A percentile is the share of the other cells "
         f"that are worse. Accuracies are mean ± standard deviation (n - 1) over seeds, in percent; one seed has no ±. "
-        f"A cell counts as collapsed when at least {COLLAPSED_SKIPS} of its 6 edges are skips, or none is a convolution, "
-        "which is true of 6 % of all cells."
+        f"A cell counts as collapsed when at least {COLLAPSED_SKIPS} of its 6 edges are skips, or none is a "
+        "convolution, which is true of 6 % of all cells."
     )
 
 

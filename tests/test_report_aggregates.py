@@ -160,7 +160,7 @@ def test_edges_without_parameters_are_counted(operations: tuple[int, ...], free:
 
 
 def test_collapse_is_rare_by_chance() -> None:
-    """6 % of all cells are collapsed: by binomials, 3^6 without convolution, and of four or more skips those with one."""
+    """6 % of all cells are collapsed: 3^6 without a convolution, and of those with four or more skips the rest."""
     skips = 15 * 4**2 + 6 * 4 + 1  # of the cells with four or more skips ...
     bare = 15 * 2**2 + 6 * 2 + 1  # ... those without a convolution
     assert sum(collapsed(str(cell)) for cell in every_cell()) == 3**6 + skips - bare == 921
