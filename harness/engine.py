@@ -68,6 +68,7 @@ class Engine:
     ) -> None:
         self.grid, self.folder, self.listener, self.retry_failed = grid, folder, listener, retry_failed
         self.device = find_device(device)
+        self.dtype = {"float32": torch.float32, "float64": torch.float64}[grid.precision]
         self.truth = load_table(grid.table)
         self.given_metric = None if grid.metric is None else Metric.parse(grid.metric)
         if self.given_metric is not None:
@@ -214,6 +215,7 @@ class Engine:
             train_images=sizes.get("train_images"),
             valid_images=sizes.get("valid_images"),
             device=device,
+            dtype=self.dtype,
         )
 
     def _header(self) -> RunHeader:
@@ -236,6 +238,7 @@ class Engine:
                 "channels": grid.channels,
                 "cells_per_stage": grid.cells_per_stage,
                 "metric": grid.metric,
+                "precision": grid.precision,
                 "searchers": {
                     method.label: settings(method, searcher.factory.name, searcher.config)
                     for method, searcher in zip(grid.searchers, self.searchers, strict=True)

@@ -21,6 +21,7 @@ KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "seeds": (str, int, list),
     "table": str,
     "metric": str,
+    "precision": str,
     "supernet": dict,
     "images": dict,
     "search": dict,
@@ -66,6 +67,7 @@ class Grid:
     seeds: tuple[int, ...]
     table: str | None  # a name or path; None: the official table where one is imported, else the embedded one
     metric: str | None  # None: the table's default for the data set
+    precision: str  # float32 or float64
     channels: int
     cells_per_stage: int
     images: Mapping[str, int]  # of image_size, train_images and valid_images: what the grid asks for exactly
@@ -132,6 +134,9 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
     if preset_name not in PRESETS:
         raise unknown("preset", preset_name, PRESETS)
     preset = PRESETS[preset_name]
+    precision = content.get("precision", "float32")
+    if precision not in ("float32", "float64"):
+        raise unknown("precision", precision, ("float32", "float64"))
     supernet = _section(content, "supernet", SUPERNET_KEYS)
     images = _section(content, "images", IMAGE_KEYS)
     for key, value in {**supernet, **images}.items():
@@ -148,6 +153,7 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
         seeds=parse_seeds(overrides.seeds if overrides.seeds is not None else content.get("seeds", "0")),
         table=overrides.table or content.get("table"),
         metric=content.get("metric"),
+        precision=precision,
         channels=supernet.get("channels", preset.channels),
         cells_per_stage=supernet.get("cells_per_stage", preset.cells_per_stage),
         images=images,

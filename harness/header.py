@@ -48,7 +48,7 @@ def _settled(header: RunHeader) -> dict[str, Any]:
     values = json.loads(json.dumps(to_json(header)))
     options = values.pop("options")
     facts = {"preset": values["preset"], "table": values["table"]["name"], "table's sha256": values["table"]["sha256"]}
-    for name in ("channels", "cells_per_stage", "metric"):
+    for name in ("channels", "cells_per_stage", "metric", "precision"):
         facts[name] = options[name]
     for part in ("searchers", "selectors"):
         facts |= {f"{part.removesuffix('s')} {label}": option for label, option in options[part].items()}

@@ -68,6 +68,7 @@ class SearchRun:
             ),
             generator=stream(root, "supernet"),
             device=engine.device,
+            dtype=engine.dtype,
         )
         searcher: Searcher = self.searcher.factory(
             supernet, self.searcher.config, generator=stream(root, "architecture")
