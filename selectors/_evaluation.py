@@ -29,7 +29,8 @@ def score_mixtures(
     """Score each of `mixtures` (M, E, O) or (M, cells, E, O) on the same batches; the host waits once, at the end.
 
     Raises:
-        ValueError: when `norm` is "train", which would change the network, or there is no image.
+        ValueError: when `norm` is "train", which would change the network, there is no image, or a loss is NaN (whose
+            accuracy would look like any other).
     """
     if norm == "train":
         raise ValueError("scoring must not train the running statistics: norm is 'batch' or 'running'")
@@ -46,6 +47,8 @@ def score_mixtures(
     if seen == 0:
         raise ValueError("there is no image to score on")
     total = torch.stack([100 * correct, loss]).div(seen).cpu().numpy()
+    if np.isnan(total[1]).any():
+        raise ValueError(f"{np.isnan(total[1]).sum()} of {count} mixtures have a NaN loss, which ranks nothing")
     return Scores(total[0], total[1], seen * count)
 
 

@@ -54,6 +54,7 @@ class LeaveOneOut:
     name: ClassVar[str] = "leave-one-out"
     paper: ClassVar[str] = "after Wang, Cheng, Chen, Tang, Hsieh 2021, arXiv:2108.04392"
     control: ClassVar[str | None] = None
+    equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
 
     def __init__(self, config: Config) -> None:

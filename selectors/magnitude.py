@@ -32,6 +32,7 @@ class Magnitude:
     name: ClassVar[str] = "magnitude"
     paper: ClassVar[str] = "Liu, Simonyan, Yang 2019, arXiv:1806.09055"
     control: ClassVar[str | None] = None
+    equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
 
     def __init__(self, config: Config) -> None:

@@ -1,0 +1,66 @@
+"""A search of seconds: the images, the supernets and the trained supernet on which the contract is checked."""
+
+from __future__ import annotations
+
+import copy
+from functools import lru_cache
+
+import torch
+
+from dartboard.benchmark.contracts import Searcher, StepResult, TrainedSupernet
+from dartboard.benchmark.epochs import BatchProtocol, steps_of_epoch
+from dartboard.benchmark.images import ImageSplit
+from dartboard.benchmark.streams import stream
+from dartboard.benchmark.supernet import Supernet, SupernetConfig
+from dartboard.searchers._training import resolve_protocol
+from dartboard.searchers.darts_v1 import Config, DartsV1
+
+CLASSES = 3
+BATCH = 6
+OPTIONS = {"epochs": 3, "batch_size": BATCH}  # of every toy search
+TORCH_DTYPES = (torch.float32, torch.float64)
+
+
+def toy_images(
+    half: str, *, count: int = 16, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> ImageSplit:
+    """Images of 8x8 pixels, each class brighter in a colour of its own; `count` is no multiple of `BATCH`."""
+    labels = torch.arange(count) % CLASSES
+    pixels = torch.randint(0, 160, (count, 3, 8, 8), generator=stream(0, half))
+    pixels[torch.arange(count), labels] += 90
+    return ImageSplit.of(
+        pixels.to(torch.uint8), labels, num_classes=CLASSES, padding=1, flip=True, device=device, dtype=dtype
+    )
+
+
+def toy_supernet(
+    *, track: bool = True, seed: int = 0, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> Supernet:
+    """A supernet of two channels and three cells."""
+    config = SupernetConfig(channels=2, cells_per_stage=1, num_classes=CLASSES, track_running_stats=track)
+    return Supernet(config, generator=stream(seed, "supernet"), dtype=dtype, device=device)
+
+
+def toy_epoch(searcher: Searcher, protocol: BatchProtocol, epoch: int, *, seed: int = 0) -> list[StepResult]:
+    """One epoch of a search on the toy images, in the dtype and on the device of the searcher's supernet."""
+    like = next(searcher.supernet.parameters())
+    train, valid = (toy_images(half, dtype=like.dtype, device=like.device) for half in ("train", "valid"))
+    return list(steps_of_epoch(searcher, train, valid, protocol, epoch=epoch, seed=seed))
+
+
+@lru_cache(maxsize=len(TORCH_DTYPES))
+def _trained(dtype: torch.dtype) -> TrainedSupernet:
+    protocol, _ = resolve_protocol({**OPTIONS, "architecture_learning_rate": 0.1}, {})
+    searcher = DartsV1(toy_supernet(dtype=dtype), Config(protocol=protocol), generator=stream(0, "architecture"))
+    trajectory = []
+    for epoch in range(protocol.epochs):
+        toy_epoch(searcher, protocol, epoch)
+        trajectory.append(searcher.mixture().detach().double())
+    return TrainedSupernet(
+        searcher=searcher, mixture=trajectory[-1].numpy(), trajectory=torch.stack(trajectory).numpy()
+    )
+
+
+def toy_trained(dtype: torch.dtype = torch.float32) -> TrainedSupernet:
+    """A supernet trained by first-order DARTS, the caller's own."""
+    return copy.deepcopy(_trained(dtype))
