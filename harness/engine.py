@@ -80,6 +80,8 @@ class Engine:
             for dataset in grid.datasets:
                 self.halves(dataset.label, searcher.protocol, device="meta")
         self.versions: dict[str, Any] = versions()
+        self.ok: set[RunKey] = set()  # the runs that have a cell
+        self.failed: set[RunKey] = set()  # the runs whose record is an error
 
     @property
     def keys(self) -> list[RunKey]:
@@ -96,45 +98,44 @@ class Engine:
         """Run whatever has no record yet."""
         with locked(self.folder):
             write_header(self.folder, self._header())
+            self.ok = finished_keys(self.folder, failed=False)
+            self.failed = finished_keys(self.folder) - self.ok
             for dataset in self.grid.datasets:
                 for seed in self.grid.seeds:
                     for searcher in self.searchers:
                         self._search_and_select(searcher, dataset, seed)
-            asked = set(self.keys)
-            ok = finished_keys(self.folder, failed=False)
-            failed = finished_keys(self.folder) - ok
-        return Outcome(ok=len(ok & asked), failed=len(failed & asked))
+        asked = set(self.keys)
+        return Outcome(ok=len(self.ok & asked), failed=len(self.failed & asked))
 
     def _search_and_select(self, searcher: PreparedSearcher, dataset: Dataset, seed: int) -> None:
         search = SearchKey(searcher.label, dataset.label, seed)
-        done = finished_keys(self.folder, failed=not self.retry_failed)
+        done = self.ok if self.retry_failed else self.ok | self.failed
         left = [label for label in self.selectors if RunKey(*search, label) not in done]
-        self.listener.runs(len(finished_keys(self.folder) & set(self.keys)), len(self.keys))
+        self._tell()
         if not left:
             return
         run = SearchRun(self, searcher, dataset, seed)
         try:
             trained = run.search()
-        except KeyboardInterrupt:
-            raise
         except Exception as error:  # noqa: BLE001  (a failing run is a record, and the grid goes on)
             self.listener.end(f"{search}: failed: {one_line(error)}")
             for label in left:
                 self._append(run, label, error=error)
             return
         for label in left:
-            self.listener.runs(len(finished_keys(self.folder) & set(self.keys)), len(self.keys))
             try:
                 selection, seconds = run.select(trained, label)
-            except KeyboardInterrupt:
-                raise
             except Exception as error:  # noqa: BLE001  (as above)
                 self.listener.end(f"{RunKey(*search, label)}: failed: {one_line(error)}")
                 self._append(run, label, error=error)
             else:
                 record = self._append(run, label, selection=selection, seconds=seconds)
                 run.journal(label).remove()
-                self.listener.end(f"{record.key}: {record.cell}  {record.accuracy:.2f} % on {record.metric}")
+                self.listener.end(f"{record.key}: {record.accuracy:.2f} %  {record.cell}")
+
+    def _tell(self) -> None:
+        asked = set(self.keys)
+        self.listener.runs(len((self.ok | self.failed) & asked), len(asked))
 
     def _append(
         self,
@@ -190,6 +191,9 @@ class Engine:
                 selection_seconds=seconds,
             )
         append_record(self.folder, record)
+        (self.ok if record.ok else self.failed).add(record.key)
+        (self.failed if record.ok else self.ok).discard(record.key)
+        self._tell()
         return record
 
     def metric(self, dataset: str) -> Metric:
@@ -285,3 +289,8 @@ def one_line(error: Exception) -> str:
     """An error's kind and message in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def scored_by(engine: Engine) -> str:
+    """The metrics that an engine's runs are scored by, in words."""
+    return ", ".join(sorted({str(engine.metric(dataset.label)) for dataset in engine.grid.datasets}))

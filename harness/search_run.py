@@ -186,6 +186,7 @@ class SearchRun:
             selection = selector.select(trained, data, generator)
         if engine.device.type == "cuda":
             torch.cuda.synchronize(engine.device)
+        engine.listener.advance(1, 1)
         return selection, time.perf_counter() - started
 
 

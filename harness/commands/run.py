@@ -46,7 +46,7 @@ def command(
     Each supernet is trained once; every selector chooses from it; each cell is looked up. Interrupted, the same command
     goes on from the last epoch. Exit codes: 0 all well, 1 some runs failed, 2 bad input.
     """
-    from dartboard.harness.engine import Engine
+    from dartboard.harness.engine import Engine, scored_by
     from dartboard.harness.grid import Overrides, read_grid
     from dartboard.harness.progress import listener
 
@@ -64,7 +64,7 @@ def command(
     folder = out or Path("runs") / resolved.name
     with listener() as told:
         engine = Engine(resolved, folder, device=device, listener=told, retry_failed=retry_failed)
-        told.end(f"table: {engine.truth.provenance.title}")
+        told.end(f"table: {engine.truth.provenance.title}; scored by {scored_by(engine)}")
         try:
             outcome = engine.run()
         except KeyboardInterrupt:
