@@ -43,6 +43,27 @@ SELECTORS: Final = Catalogue(
             summary="DARTS-PT's scores of all edges at once: no projection between, no training",
         ),
         Entry(
+            name="first-order",
+            place="dartboard.selectors.first_order:FirstOrder",
+            summary="minus the mixing weight times its derivative: the rise of the loss that removal promises",
+        ),
+        Entry(
+            name="snip",
+            place="dartboard.selectors.snip:Snip",
+            summary="connection sensitivity of the operations (Lee et al. 2019)",
+        ),
+        Entry(
+            name="snip-weights",
+            place="dartboard.selectors.snip:Snip",
+            summary="connection sensitivity summed over an operation's weights: convolutions only",
+            options={"level": "weights"},
+        ),
+        Entry(
+            name="fisher",
+            place="dartboard.selectors.fisher:Fisher",
+            summary="half the mean square of each image's gate gradient (Theis et al. 2018)",
+        ),
+        Entry(
             name="random",
             place="dartboard.selectors.uniform:Uniform",
             summary="control: a cell drawn uniformly from the space",

@@ -1,0 +1,76 @@
+"""Where each operation is in the supernet: its own weights, and its own output. Not a criterion."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dartboard.benchmark.reference import KERNEL, ROWS_BY_SOURCE
+from dartboard.benchmark.space import CONV1X1, CONV3X3, POOL, SKIP, E, O
+from dartboard.benchmark.supernet import Norm, SearchCell, Supernet, _Weights, window_sizes
+
+Watch = Callable[[int, int, int, Tensor], Tensor]
+"""Called with (cell, edge, operation, output (B, C, H, W)); the tensor it returns takes the output's place."""
+
+
+def sum_by_operation(network: Supernet, values: Mapping[str, Tensor]) -> Tensor:
+    """(E, O): for each operation, the sum over its weights in all cells of `values`, which has a tensor for each.
+
+    Operations without weights have 0.
+    """
+    like = next(iter(values.values()))
+    total = like.new_zeros(E, O)
+    for index, block in enumerate(network.blocks):
+        if isinstance(block, SearchCell):
+            for operation, kernel in KERNEL.items():
+                for source, rows in enumerate(ROWS_BY_SOURCE):
+                    value = values[f"blocks.{index}.conv{kernel}x{kernel}.{source}.weight"]
+                    for edge, part in zip(rows, torch.split(value, block.channels), strict=True):
+                        total[edge, operation] += part.sum()
+    return total
+
+
+class ObservedCell(SearchCell):
+    """A search cell that shows each operation's output, before its mixing weight, to `watch`."""
+
+    watch: Watch
+    place: int  # which of the search cells this is
+
+    def forward(self, x: Tensor, weights: tuple[_Weights, ...], norm: Norm) -> Tensor:
+        """Map (B, C, H, W) to (B, C, H, W), as `SearchCell.forward` does but for `watch`."""
+        nodes = [x, *[torch.zeros_like(x)] * 3]
+        sizes = window_sizes(x)
+        for source, (rows, weight) in enumerate(zip(ROWS_BY_SOURCE, weights, strict=True)):
+            value = nodes[source]
+            active = F.relu(value)
+            conv3x3 = torch.split(self.norm3x3[source](self.conv3x3[source](active), norm), self.channels, 1)
+            conv1x1 = torch.split(self.norm1x1[source](self.conv1x1[source](active), norm), self.channels, 1)
+            pooled = F.conv2d(value, self.box, padding=1, groups=self.channels) / sizes
+            scales3x3, scales1x1 = (torch.split(w, self.channels) for w in (weight.conv3x3, weight.conv1x1))
+            for out, edge in enumerate(rows):
+                for operation, output, scale in (
+                    (SKIP, value, weight.skip[out]),
+                    (CONV1X1, conv1x1[out], scales1x1[out][0]),
+                    (CONV3X3, conv3x3[out], scales3x3[out][0]),
+                    (POOL, pooled, weight.pool[out] * sizes),
+                ):
+                    shown = self.watch(self.place, edge, operation, output)
+                    nodes[source + 1 + out] = nodes[source + 1 + out] + scale * shown
+        return nodes[3]
+
+
+def observed(supernet: Supernet, watch: Watch) -> Supernet:
+    """A copy of `supernet` that computes the same and shows every operation's output (but `none`'s) to `watch`."""
+    network = copy.deepcopy(supernet)
+    like = next(network.parameters())
+    for index, block in enumerate(network.blocks):
+        if isinstance(block, SearchCell):
+            cell = ObservedCell(block.channels, track=network.config.track_running_stats)
+            cell.to(device=like.device, dtype=like.dtype).load_state_dict(block.state_dict())
+            cell.watch, cell.place = watch, sum(isinstance(b, SearchCell) for b in network.blocks[:index])
+            network.blocks[index] = cell
+    return network

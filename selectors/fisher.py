@@ -1,0 +1,76 @@
+"""Fisher: the second-order estimate of what removing an operation costs, with the Fisher information as curvature.
+
+L. Theis, I. Korshunova, A. Tejani, F. Huszár, "Faster gaze prediction with dense networks and Fisher pruning", 2018,
+arXiv:1801.05787, eq. 8 and 9, for channels; J. Turner et al., "BlockSwap", ICLR 2020, arXiv:1906.04113, eq. 2, summed
+over a block. With a gate z = 1 upon the output y of operation o on edge e, for image n of N,
+
+    s[e, o] = 1/(2N) Σ_n (∂ℓ_n/∂z[e, o])²,    ∂ℓ_n/∂z = Σ_cells <p[e, o]·y_n, ∂ℓ/∂(p[e, o]·y_n)>
+
+Differences from the papers: what is pruned is an operation with its one gate in all cells, not a channel, so the sum
+over places, channels and cells is taken before the square. With `norm="batch"` the images of a batch share their
+statistics, and ∂ℓ/∂y_n is, as in both papers, the derivative of the whole batch's loss by what image n shows; with
+`norm="running"` it is the image's own gradient exactly. `none` has 0 and never wins where another has more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
+from dartboard.benchmark.space import E, O
+from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._operations import observed
+from dartboard.selectors._options import choose, require_at_least, require_one_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Which images.
+
+    Raises:
+        InputError: when a number is out of range or a word is not one of its choices.
+    """
+
+    norm: Norm = "batch"  # how batch norm normalises
+    exclude_none: bool = False
+    batches: int | None = None  # of the validation half; None: all
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "batches")
+        require_one_of(self, norm=("batch", "running"))
+
+
+class Fisher:
+    """The operation with the most Fisher information wins."""
+
+    name: ClassVar[str] = "fisher"
+    paper: ClassVar[str] = "Theis, Korshunova, Tejani, Huszár 2018, arXiv:1801.05787; Turner et al. 2020"
+    control: ClassVar[str | None] = None
+    config_class = Config
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
+        """See `Selector.select`; the scores are half the mean squares of the gates' gradients."""
+        config, mixture = self.config, trained.searcher.mixture().detach()
+        gate: list[Tensor] = []  # (B, E, O), of the batch in hand
+
+        def gated(cell: int, edge: int, operation: int, output: Tensor) -> Tensor:  # noqa: ARG001  (one gate for all)
+            return output * gate[-1][:, edge, operation, None, None, None]
+
+        network = observed(trained.supernet, gated).requires_grad_(False)
+        total, seen = mixture.new_zeros(E, O, dtype=torch.float64), 0
+        for images, labels in data.valid.epoch(data.batch_size, generator, steps=config.batches):
+            gate[:] = [mixture.new_ones(len(labels), E, O).requires_grad_()]
+            loss = F.cross_entropy(network(images, mixture, config.norm), labels, reduction="sum")
+            total += torch.autograd.grad(loss, gate)[0].double().square().sum(0)
+            seen += len(labels)
+        scores = (total / (2 * seen)).cpu().numpy()
+        cell = choose(scores, exclude_none=config.exclude_none)
+        return Selection(cell=cell, scores=scores, images=seen, gradient_images=seen)
