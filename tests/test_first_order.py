@@ -69,7 +69,8 @@ def test_scores_are_derivatives(norm: Norm, batches: int | None) -> None:
     np.testing.assert_allclose(answer.scores, expected, atol=1e-8)
     assert answer.cell.operations == tuple(expected.argmax(1))
     assert (answer.scores[:, NONE] == 0).all()
-    assert answer.images == answer.gradient_images == (len(toy_data().valid) if batches is None else batches * BATCH)
+    seen = sum(len(labels) for _, labels in toy_data().valid.epoch(BATCH, stream(0, "select"), steps=batches))
+    assert answer.images == answer.gradient_images == seen
 
 
 def test_options_of_the_choice() -> None:
