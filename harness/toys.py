@@ -22,7 +22,7 @@ TORCH_DTYPES = (torch.float32, torch.float64)
 
 
 def toy_images(
-    half: str, *, count: int = 16, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    half: str, *, count: int = 10, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> ImageSplit:
     """Images of 8x8 pixels, each class brighter in a colour of its own; `count` is no multiple of `BATCH`."""
     labels = torch.arange(count) % CLASSES
