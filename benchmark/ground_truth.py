@@ -7,7 +7,7 @@ A table holds one column for each metric, and each column one value for each of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias, overload
 
 import numpy as np
@@ -113,24 +113,20 @@ class GroundTruth:
     def default_metric(self, dataset: str | None = None) -> Metric:
         """What a run is scored by: the test accuracy at most epochs on `dataset` if it is here, else on CIFAR-10.
 
-        In a table without test columns (`for_selection`) it is the validation accuracy instead.
+        A table without test accuracies scores by validation accuracy.
 
         Raises:
-            InputError: when there is neither.
+            InputError: when it has neither.
         """
         for split in ("test", "valid"):
             for name in (dataset, "cifar10", "cifar10-valid"):
                 epochs = [metric.epochs for metric in self.accuracy if metric[:2] == (name, split)]
                 if name and epochs:
                     return Metric(name, split, max(epochs))
-        if any(metric.split != "train" for metric in self.accuracy):
-            others = ", ".join(map(str, self.metrics))
-            raise InputError(
-                f"the table {self.provenance.name!r} has nothing of {dataset or 'cifar10'}: choose of {others}"
-            )
+        others = ", ".join(map(str, self.metrics))
         raise InputError(
-            f"the table {self.provenance.name!r} has no validation accuracy, and no selector is shown its test"
-            " accuracies: import a table that has both (dartboard table import)"
+            f"the table {self.provenance.name!r} has nothing of {dataset or 'cifar10'} to score by:"
+            f" name a metric of {others}"
         )
 
     @overload
@@ -178,10 +174,6 @@ class GroundTruth:
         return Cell.from_number(
             int(best[0] if self.official_index is None else best[self.official_index[best].argmin()])
         )
-
-    def for_selection(self) -> GroundTruth:
-        """The same table without any test column: all that a selector may ever be shown."""
-        return replace(self, accuracy={m: column for m, column in self.accuracy.items() if m.split != "test"})
 
     def _column(self, metric: Metric) -> Column:
         if metric not in self.accuracy:

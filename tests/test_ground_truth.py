@@ -108,21 +108,13 @@ def test_best_breaks_ties_by_official_index() -> None:
     assert plain.rank(Cell.from_number(20), TEST) == 1
 
 
-def test_selection_sees_no_test_column(truth: GroundTruth) -> None:
-    """What a selector may be shown has no test column, neither by name nor by its default metric."""
-    shown = truth.for_selection()
-    assert shown.metrics == (VALID,)
-    assert shown.default_metric("cifar10") == VALID
-    with pytest.raises(InputError, match="unknown metric"):
-        shown.lookup(Cell.from_number(0), TEST)
-
-
-def test_nothing_to_show() -> None:
-    """A table of test accuracies only leaves nothing for selection, and says so instead of giving one away."""
-    shown = GroundTruth(provenance=PROVENANCE, accuracy={TEST: random_column(0)}).for_selection()
-    assert shown.metrics == ()
-    with pytest.raises(InputError, match="no validation accuracy"):
-        shown.default_metric()
+def test_without_test_accuracies_validation_scores() -> None:
+    """A table of validation and training columns scores by the former; one of training columns alone is refused."""
+    valid = GroundTruth(provenance=PROVENANCE, accuracy={VALID: random_column(0)})
+    assert valid.default_metric("cifar10") == VALID
+    train = GroundTruth(provenance=PROVENANCE, accuracy={Metric("cifar10", "train", 200): random_column(0)})
+    with pytest.raises(InputError, match="nothing of cifar10 to score by: name a metric of cifar10/train/200"):
+        train.default_metric()
 
 
 def test_default_metric() -> None:

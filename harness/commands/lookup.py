@@ -62,9 +62,13 @@ def parse_cell(text: str, table: GroundTruth) -> Cell:
 
 def describe(table: GroundTruth, cell: Cell, metrics: tuple[Metric, ...]) -> dict[str, Any]:
     """All that `lookup` prints, as JSON values."""
+    import numpy as np
+
     from dartboard.benchmark.costs import SKELETONS, multiply_adds, parameters
+    from dartboard.benchmark.space import equivalence_classes
 
     number = cell.number
+    classes = equivalence_classes()
     costs = {
         name: {
             "parameters_m": float(table.parameters[name][number])
@@ -81,6 +85,15 @@ def describe(table: GroundTruth, cell: Cell, metrics: tuple[Metric, ...]) -> dic
         "cell": str(cell),
         "number": number,
         "official_index": None if table.official_index is None else int(table.official_index[number]),
+        "canonical": str(cell.canonical()),
+        "equivalent_cells": int((classes == classes[number]).sum()),
+        "distinct_classes": int(np.unique(classes).size),
+        "formula": cell.formula,
+        "connected": cell.connected,
+        "depth": cell.depth,
+        "conv_depth": cell.conv_depth,
+        "width": cell.width,
+        "operations": cell.counts,
         "table": table.provenance.name,
         "table_title": table.provenance.title,
         "table_official": table.provenance.official,
@@ -102,6 +115,15 @@ def describe(table: GroundTruth, cell: Cell, metrics: tuple[Metric, ...]) -> dic
 def _tell(facts: dict[str, Any]) -> None:
     index = "" if facts["official_index"] is None else f", official index {facts['official_index']}"
     click.echo(f"{facts['cell']}\n  number {facts['number']}{index}")
+    click.echo(f"  computes {facts['formula']}")
+    click.echo(
+        f"  as {facts['equivalent_cells']} of the 15,625 cells do ({facts['distinct_classes']:,} distinct functions);"
+        f" the first of them is {facts['canonical']}"
+    )
+    click.echo(
+        f"  depth {facts['depth']} ({facts['conv_depth']} convolutions), width {facts['width']:g}"
+        f"{'' if facts['connected'] else '; no path leads from input to output'}"
+    )
     click.echo(f"  table {facts['table']}: {facts['table_title']}")
     click.echo(f"\n  {'metric':<26} {'accuracy':>9} {'rank':>6} {'percentile':>11} {'regret':>8}")
     for row in facts["metrics"]:
