@@ -130,3 +130,23 @@ def test_the_readmes_links_lead_somewhere() -> None:
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))):
         for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_only_yardsticks_can_see_a_table() -> None:
+    """A file of `selectors` that imports tables holds yardsticks only, and what a selector is handed has no table."""
+    import dataclasses
+
+    from dartboard.benchmark.contracts import SelectionData
+    from dartboard.selectors._catalogue import SELECTORS
+
+    reading = {
+        path.stem
+        for path in (ROOT / "selectors").glob("*.py")
+        if any(
+            name.startswith(("dartboard.benchmark.ground_truth", "dartboard.benchmark.tables"))
+            for name in imports(path)
+        )
+    }
+    yardsticks = {entry.place.split(":")[0].split(".")[-1] for entry in SELECTORS if entry.control == "truth"}
+    assert reading == yardsticks
+    assert not any("GroundTruth" in str(field.type) for field in dataclasses.fields(SelectionData))
