@@ -19,5 +19,25 @@ SEARCHERS: Final = Catalogue(
             place="dartboard.searchers.darts_v2:DartsV2",
             summary="DARTS, second order: one unrolled step (Liu et al. 2019)",
         ),
+        Entry(
+            name="fixed-alpha",
+            place="dartboard.searchers.fixed_alpha:FixedAlpha",
+            summary="supernet under the uniform mixture, alpha never moves (Wang et al. 2021)",
+        ),
+        Entry(
+            name="single-level",
+            place="dartboard.searchers.single_level:SingleLevel",
+            summary="DARTS with weights and alpha on the same data, one pass (Liu et al. 2019)",
+        ),
+        Entry(
+            name="sdarts-rs",
+            place="dartboard.searchers.sdarts_rs:SdartsRs",
+            summary="SmoothDARTS, weights under a randomly perturbed mixture (Chen, Hsieh 2020)",
+        ),
+        Entry(
+            name="sdarts-adv",
+            place="dartboard.searchers.sdarts_adv:SdartsAdv",
+            summary="SmoothDARTS, weights under the worst mixture nearby (Chen, Hsieh 2020)",
+        ),
     ],
 )

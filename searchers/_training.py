@@ -179,6 +179,18 @@ class WeightTrainer:
         for parameter in counted:
             parameter.grad = None
 
+    def descend_along(self, gradients: Iterable[Tensor], architecture: Iterable[Tensor] = ()) -> None:
+        """One SGD step along given gradients of the weights; those of the `architecture` count in the clipped norm."""
+        given = [gradient.detach() for gradient in gradients]
+        for parameter, gradient in zip(self.parameters, given, strict=True):
+            parameter.grad = gradient
+        if self.protocol.gradient_clip:
+            counted = list(architecture) if self.protocol.clip_includes_architecture else []
+            norm = nn.utils.get_total_norm([*given, *counted])
+            nn.utils.clip_grads_with_norm_(self.parameters, self.protocol.gradient_clip, norm)
+        self.sgd.step()
+        self.sgd.zero_grad(set_to_none=True)
+
     def state_dict(self) -> dict[str, Any]:
         """The optimiser's state and the constant rate, if any."""
         return {"sgd": self.sgd.state_dict(), "constant_rate": self.constant_rate}
@@ -212,6 +224,34 @@ def evaluate(forward: Callable[[Tensor], Tensor], batch: Batch) -> Half:
     return Half(F.cross_entropy(logits, batch.labels), correct, len(batch.labels))
 
 
+@torch.no_grad()
+def look(forward: Callable[[Tensor], Tensor], batch: Batch) -> Half:
+    """As `evaluate`, without a graph: for a batch that trains nothing and is seen for the record only."""
+    return evaluate(forward, batch)
+
+
+def straight_through(value: Tensor, soft: Tensor) -> Tensor:
+    """Exactly `value` forward, the gradient of `soft` backward."""
+    return value.detach() + (soft - soft.detach())
+
+
+def one_hot_of_largest(rows: Tensor) -> Tensor:
+    """(..., O): 1 at each row's first largest entry, 0 elsewhere."""
+    return torch.zeros_like(rows).scatter(-1, rows.argmax(-1, keepdim=True), 1.0)
+
+
+def uniform(generator: torch.Generator, like: Tensor) -> Tensor:
+    """U[0, 1) in the shape, dtype and device of `like`; drawn on the CPU in float64: everywhere the same numbers."""
+    draw = torch.rand(like.shape, generator=generator, dtype=torch.float64)
+    return draw.to(dtype=like.dtype).to(like.device)
+
+
+def gumbel(generator: torch.Generator, like: Tensor) -> Tensor:
+    """-log(-log U), standard Gumbel, in the shape, dtype and device of `like`; always finite."""
+    draw = torch.rand(like.shape, generator=generator, dtype=torch.float64).clamp_(min=torch.finfo(torch.float64).tiny)
+    return (-(-draw.log()).log()).to(dtype=like.dtype).to(like.device)
+
+
 class MethodConfig(TypingProtocol):
     """What a method's configuration has at least."""
 
@@ -221,43 +261,38 @@ class MethodConfig(TypingProtocol):
         ...
 
 
-class Bilevel(ABC):
-    """The parts of a method with one (E, O) matrix of logits: not a method, only what all such methods would repeat.
+class WeightSharing(ABC):
+    """The parts of a method that trains a supernet: not a method, only what all of them would repeat.
 
-    A method gives `architecture_step`, and overrides what else is its own.
+    A method gives `mixture` and the two halves of a step, and overrides what else is its own.
 
     Args:
         supernet: the network to train.
         config: the method's configuration.
-        generator: a CPU generator for the initial logits.
+        generator: a CPU generator for what the method draws at its start.
     """
 
     own_protocol: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # where the method departs from a protocol
 
     def __init__(self, supernet: MixedNetwork, config: MethodConfig, *, generator: torch.Generator) -> None:
-        self.supernet, self.config = supernet, config
-        self.alpha = initial_logits(generator, like=next(supernet.parameters()))  # (E, O)
-        self.adam = architecture_adam([self.alpha], config.protocol)
+        self.supernet, self.config, self.generator = supernet, config, generator
         self.weights = WeightTrainer(supernet, config.protocol)
 
     @abstractmethod
-    def architecture_step(self, train: Batch, valid: Batch) -> Half:
-        """Move the logits; the loss returned is that of `valid`."""
-
-    def weight_step(self, train: Batch) -> Half:
-        """Move the weights down the loss of `train` under today's mixture."""
-        counted = self.config.protocol.clip_includes_architecture
-        mixture = self.mixture() if counted else self.mixture().detach()
-        half = evaluate(lambda images: self.supernet(images, mixture), train)
-        self.weights.descend(half.loss, architecture=[self.alpha])
-        return half
-
     def mixture(self) -> Tensor:
-        """(E, O): softmax of the logits."""
-        return self.alpha.softmax(-1)
+        """See `Searcher.mixture`."""
 
-    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:  # noqa: ARG002  (for methods that draw)
-        """Set the weights' learning rate."""
+    @abstractmethod
+    def architecture_step(self, train: Batch, valid: Batch) -> Half:
+        """Move the architecture; the loss returned is that of `valid`."""
+
+    @abstractmethod
+    def weight_step(self, train: Batch) -> Half:
+        """Move the weights; the loss returned is that of `train`."""
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Set the weights' learning rate, and the generator of the epoch's draws."""
+        self.generator = generator
         self.weights.begin_epoch(epoch)
 
     def step(self, train: Batch, valid: Batch) -> StepResult:
@@ -268,15 +303,7 @@ class Bilevel(ABC):
         else:
             lower = self.weight_step(train)
             upper = self.architecture_step(train, valid)
-        return StepResult(
-            train_loss=lower.loss.detach(),
-            valid_loss=upper.loss.detach(),
-            train_correct=lower.correct,
-            valid_correct=upper.correct,
-            train_seen=len(train.labels),
-            valid_seen=len(valid.labels),
-            images=lower.images + upper.images,
-        )
+        return step_result(lower, upper, train, valid)
 
     def restart_weight_optimizer(self, learning_rate: float) -> None:
         """See `Searcher.restart_weight_optimizer`."""
@@ -284,17 +311,62 @@ class Bilevel(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """See `Searcher.state_dict`."""
-        return {
-            "supernet": self.supernet.state_dict(),
-            "alpha": self.alpha.detach(),
-            "adam": self.adam.state_dict(),
-            "weights": self.weights.state_dict(),
-        }
+        return {"supernet": self.supernet.state_dict(), "weights": self.weights.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Searcher.load_state_dict`."""
         self.supernet.load_state_dict(state["supernet"])
+        self.weights.load_state_dict(state["weights"])
+
+
+class Bilevel(WeightSharing):
+    """The parts of a method with one (E, O) matrix of logits under Adam: not a method, either.
+
+    A method gives `architecture_step`, and overrides what else is its own. The arguments are those of `WeightSharing`;
+    the initial logits are drawn from `generator`.
+    """
+
+    def __init__(self, supernet: MixedNetwork, config: MethodConfig, *, generator: torch.Generator) -> None:
+        super().__init__(supernet, config, generator=generator)
+        self.alpha = initial_logits(generator, like=next(supernet.parameters()))  # (E, O)
+        self.adam = architecture_adam([self.alpha], config.protocol)
+
+    def mixture(self) -> Tensor:
+        """(E, O): softmax of the logits."""
+        return self.alpha.softmax(-1)
+
+    def weight_step(self, train: Batch) -> Half:
+        """Move the weights down the loss of `train` under today's mixture."""
+        return self.descend(train, self.mixture())
+
+    def descend(self, train: Batch, mixture: Tensor) -> Half:
+        """Move the weights down the loss of `train` under `mixture`; its graph matters to the clipped norm only."""
+        if not self.config.protocol.clip_includes_architecture:
+            mixture = mixture.detach()
+        half = evaluate(lambda images: self.supernet(images, mixture), train)
+        self.weights.descend(half.loss, architecture=[self.alpha])
+        return half
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Searcher.state_dict`."""
+        return {**super().state_dict(), "alpha": self.alpha.detach(), "adam": self.adam.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Searcher.load_state_dict`."""
+        super().load_state_dict(state)
         with torch.no_grad():
             self.alpha.copy_(state["alpha"])
         self.adam.load_state_dict(state["adam"])
-        self.weights.load_state_dict(state["weights"])
+
+
+def step_result(lower: Half, upper: Half, train: Batch, valid: Batch) -> StepResult:
+    """What a step saw, of its half on `train` (`lower`) and its half on `valid` (`upper`)."""
+    return StepResult(
+        train_loss=lower.loss.detach(),
+        valid_loss=upper.loss.detach(),
+        train_correct=lower.correct,
+        valid_correct=upper.correct,
+        train_seen=len(train.labels),
+        valid_seen=len(valid.labels),
+        images=lower.images + upper.images,
+    )
