@@ -30,7 +30,10 @@ PRESETS: Final[Mapping[str, Preset]] = {
         train_images=128,
         valid_images=128,
         search={"epochs": 2, "batch_size": 32},
-        selectors={name: {"interval": 1} for name in ("perturbation", "perturbation-loss", "pt-magnitude")},
+        selectors={
+            **{name: {"interval": 1} for name in ("perturbation", "perturbation-loss", "pt-magnitude")},
+            **{name: {"samples": 2} for name in ("shapley", "shapley-unbiased")},
+        },
     ),
     "laptop": Preset(
         summary="minutes on two cores: C=8, N=1, 16x16 pixels, 6,400 + 6,400 images, 50 epochs, architecture rate 3e-3",

@@ -64,6 +64,22 @@ SELECTORS: Final = Catalogue(
             summary="half the mean square of each image's gate gradient (Theis et al. 2018)",
         ),
         Entry(
+            name="shapley",
+            place="dartboard.selectors.shapley:Shapley",
+            summary="Shapley values of all operations, by truncated random permutations (Xiao et al. 2022)",
+        ),
+        Entry(
+            name="shapley-unbiased",
+            place="dartboard.selectors.shapley:Shapley",
+            summary="the same without truncation and without the deviation taken off: unbiased",
+            options={"truncation": 0.0, "score": "mean"},
+        ),
+        Entry(
+            name="shapley-exact-edge",
+            place="dartboard.selectors.shapley_exact_edge:ShapleyExactEdge",
+            summary="exact Shapley values within each edge, over all coalitions of its operations",
+        ),
+        Entry(
             name="random",
             place="dartboard.selectors.uniform:Uniform",
             summary="control: a cell drawn uniformly from the space",
