@@ -39,5 +39,10 @@ SEARCHERS: Final = Catalogue(
             place="dartboard.searchers.sdarts_adv:SdartsAdv",
             summary="SmoothDARTS, weights under the worst mixture nearby (Chen, Hsieh 2020)",
         ),
+        Entry(
+            name="drnas",
+            place="dartboard.searchers.drnas:DrNas",
+            summary="DrNAS, mixture drawn from a learnt Dirichlet distribution (Chen et al. 2021)",
+        ),
     ],
 )
