@@ -51,10 +51,10 @@ class Protocol:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is at least 1; got {getattr(self, name)}")
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise InputError(f"{name} is a whole number of at least 1; got {getattr(self, name)!r}")
         for name in ("weight_decay", "gradient_clip", "architecture_decay", "weight_learning_rate_min"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is not negative; got {getattr(self, name)}")
         for name in ("weight_learning_rate", "architecture_learning_rate"):
             if not getattr(self, name) > 0:
