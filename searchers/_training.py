@@ -51,8 +51,10 @@ class Protocol:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise InputError(f"{name} is a whole number of at least 1; got {getattr(self, name)!r}")
+            if not isinstance(getattr(self, name), int):
+                raise InputError(f"{name} is a whole number; got {getattr(self, name)!r}")
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is at least 1; got {getattr(self, name)}")
         for name in ("weight_decay", "gradient_clip", "architecture_decay", "weight_learning_rate_min"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is not negative; got {getattr(self, name)}")
