@@ -44,5 +44,10 @@ SEARCHERS: Final = Catalogue(
             place="dartboard.searchers.drnas:DrNas",
             summary="DrNAS, mixture drawn from a learnt Dirichlet distribution (Chen et al. 2021)",
         ),
+        Entry(
+            name="idarts",
+            place="dartboard.searchers.idarts:IDarts",
+            summary="iDARTS, implicit gradient with Neumann terms every T steps (Zhang et al. 2021)",
+        ),
     ],
 )
