@@ -37,7 +37,11 @@ def prepare_searcher(method: Method) -> PreparedSearcher:
     """
     factory = _load(method.entry, "searcher", SEARCHER_MEMBERS)
     with told_of(f"searcher {method.label}"):
-        protocol, own = resolve_protocol(method.options, getattr(factory, "own_protocol", {}))
+        protocol, own = resolve_protocol(
+            method.options,
+            getattr(factory, "own_protocol", {}),
+            default=getattr(factory, "default_protocol", "ucla"),
+        )
         config = factory.config_class(
             protocol=protocol, **check_options(factory.config_class, own, f"the searcher {method.label!r}")
         )
