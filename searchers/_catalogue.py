@@ -49,5 +49,16 @@ SEARCHERS: Final = Catalogue(
             place="dartboard.searchers.idarts:IDarts",
             summary="iDARTS, implicit gradient with Neumann terms every T steps (Zhang et al. 2021)",
         ),
+        Entry(
+            name="gaea",
+            place="dartboard.searchers.gaea:Gaea",
+            summary="GAEA, exponentiated gradient on the simplex (Li et al. 2021)",
+        ),
+        Entry(
+            name="gaea-erm",
+            place="dartboard.searchers.gaea:Gaea",
+            summary="GAEA on one level: mixture and weights both trained on all images",
+            options={"variant": "erm"},
+        ),
     ],
 )

@@ -88,19 +88,20 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
 
 
 def resolve_protocol(
-    options: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]
+    options: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]], *, default: str = "ucla"
 ) -> tuple[Protocol, dict[str, Any]]:
     """Build the protocol that `options` describe.
 
     Args:
-        options: field values by name, with `protocol` naming the preset to start from (default `ucla`).
+        options: field values by name, with `protocol` naming the preset to start from.
         own: for each preset, the fields in which the method departs from it.
+        default: the preset where `options` name none.
 
     Returns:
         The protocol, and the options that are not its fields (the method's own).
     """
     rest = dict(options)
-    name = str(rest.pop("protocol", "ucla"))
+    name = str(rest.pop("protocol", default))
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
     known = {field.name for field in fields(Protocol)}
@@ -126,7 +127,7 @@ def architecture_adam(parameters: Iterable[Tensor], protocol: Protocol) -> torch
     )
 
 
-def cosine(epoch: int, epochs: int, high: float, low: float) -> float:
+def cosine(epoch: int, epochs: float, high: float, low: float) -> float:
     """The learning rate of `epoch` (from 0): low + (high - low)(1 + cos(π·epoch/epochs))/2."""
     return low + (high - low) * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
@@ -156,10 +157,10 @@ class WeightTrainer:
         """Today's rate."""
         return float(self.sgd.param_groups[0]["lr"])
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Set the rate for `epoch` (from 0)."""
+    def begin_epoch(self, epoch: int, *, length: float = 1.0) -> None:
+        """Set the rate for `epoch` (from 0), on a cosine `length` times as long as the search."""
         p = self.protocol
-        rate = cosine(min(epoch, p.epochs), p.epochs, p.weight_learning_rate, p.weight_learning_rate_min)
+        rate = cosine(min(epoch, p.epochs), length * p.epochs, p.weight_learning_rate, p.weight_learning_rate_min)
         self.sgd.param_groups[0]["lr"] = rate if self.constant_rate is None else self.constant_rate
 
     def restart(self, learning_rate: float) -> None:
@@ -275,6 +276,7 @@ class WeightSharing(ABC):
     """
 
     own_protocol: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # where the method departs from a protocol
+    default_protocol: ClassVar[str] = "ucla"  # the one it was published with
 
     def __init__(self, supernet: MixedNetwork, config: MethodConfig, *, generator: torch.Generator) -> None:
         self.supernet, self.config, self.generator = supernet, config, generator
