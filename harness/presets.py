@@ -33,6 +33,18 @@ PRESETS: Final[Mapping[str, Preset]] = {
         selectors={
             **{name: {"interval": 1} for name in ("perturbation", "perturbation-loss", "pt-magnitude")},
             **{name: {"samples": 2} for name in ("shapley", "shapley-unbiased")},
+            **{
+                name: {"cells": 6, "batches": 1, "recalibration": 1, "population": 5}
+                for name in ("one-shot-best", "one-shot-best-recalibrated", "one-shot-evolution")
+            },
+            **{name: {"batches": 1} for name in ("shapley-exact-edge", "beam-perturbation")},
+            **{
+                f"im-{name}": {"batches": 1}
+                for name in (
+                    *("literal", "literal-identity", "literal-neumann", "null"),
+                    *("mix", "quad", "quad-first", "quad-indirect", "alpha"),
+                )
+            },
         },
     ),
     "laptop": Preset(

@@ -80,6 +80,78 @@ SELECTORS: Final = Catalogue(
             summary="exact Shapley values within each edge, over all coalitions of its operations",
         ),
         Entry(
+            name="im-literal",
+            place="dartboard.selectors.im_literal:ImLiteral",
+            summary="Influential Magnitude as released: a direction no softmax feels, so noise (Zhang et al. 2022)",
+        ),
+        Entry(
+            name="im-literal-identity",
+            place="dartboard.selectors.im_literal:ImLiteral",
+            summary="the same with the identity for the inverse Hessian: rounding",
+            options={"inverse": "identity"},
+        ),
+        Entry(
+            name="im-literal-neumann",
+            place="dartboard.selectors.im_literal:ImLiteral",
+            summary="the same with a Neumann series for the inverse Hessian: rounding",
+            options={"inverse": "neumann"},
+        ),
+        Entry(
+            name="im-null",
+            place="dartboard.selectors.im_literal:ImLiteral",
+            summary="the null of im-literal: a random direction of the same length",
+            options={"direction": "noise"},
+        ),
+        Entry(
+            name="im-mix",
+            place="dartboard.selectors.im_mix:ImMix",
+            summary="Influential Magnitude by the mixing weights, where its direction is felt",
+        ),
+        Entry(
+            name="im-quad",
+            place="dartboard.selectors.im_quad:ImQuad",
+            summary="the predicted loss after removal, the weights having followed, to second order",
+        ),
+        Entry(
+            name="im-quad-first",
+            place="dartboard.selectors.im_quad:ImQuad",
+            summary="its first-order term only",
+            options={"terms": "first"},
+        ),
+        Entry(
+            name="im-quad-indirect",
+            place="dartboard.selectors.im_quad:ImQuad",
+            summary="its first-order term and what the weights make of it",
+            options={"terms": "indirect"},
+        ),
+        Entry(
+            name="im-alpha",
+            place="dartboard.selectors.im_alpha:ImAlpha",
+            summary="the squared mixing weight times the indirect curvature of one logit",
+        ),
+        Entry(
+            name="one-shot-best",
+            place="dartboard.selectors.one_shot_best:OneShotBest",
+            summary="the best of 100 random cells by the weights they inherit (Li and Talwalkar 2019)",
+        ),
+        Entry(
+            name="one-shot-best-recalibrated",
+            place="dartboard.selectors.one_shot_best:OneShotBest",
+            summary="the same with batch norm's statistics taken anew for each cell",
+            options={"statistics": "re-estimated"},
+        ),
+        Entry(
+            name="one-shot-evolution",
+            place="dartboard.selectors.one_shot_best:OneShotBest",
+            summary="the best of 100 cells that an evolution looks at (after Guo et al. 2020)",
+            options={"search": "evolution"},
+        ),
+        Entry(
+            name="beam-perturbation",
+            place="dartboard.selectors.beam_perturbation:BeamPerturbation",
+            summary="DARTS-PT's projections with a beam of partial cells, nothing trained",
+        ),
+        Entry(
             name="random",
             place="dartboard.selectors.uniform:Uniform",
             summary="control: a cell drawn uniformly from the space",

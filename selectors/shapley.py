@@ -128,6 +128,7 @@ class Shapley:
         """See `Selector.select`; the scores are the estimates, in percent or in nats."""
         config, mixture, root = self.config, trained.searcher.mixture().detach(), split_off(generator)
         images, samples, trace = 0, np.zeros((config.samples, E * O)), []
+        left: set[int] = set()
         for index in range(config.samples):
             (batch,) = data.valid.epoch(config.batch_size, stream(root, "images", index), steps=1)
 
@@ -143,12 +144,12 @@ class Shapley:
             samples[index], visited = permutation_marginals(
                 order, evaluate, value=config.value, truncation=config.truncation
             )
+            left |= set(order[:visited])
             trace.append({"order": order, "visited": visited})
             if data.progress:
                 data.progress(index + 1, config.samples)
         deviation = samples.std(0)
         scores = (samples.mean(0) - (deviation if config.score == "mean-minus-std" else 0)).reshape(E, O)
-        visited_ever = {player for entry in trace for player in entry["order"][: entry["visited"]]}
         return Selection(
             cell=choose(scores, exclude_none=config.exclude_none),
             scores=scores,
@@ -157,6 +158,6 @@ class Shapley:
             notes={
                 "cell_with_none": str(choose(scores, exclude_none=False)),
                 "standard_error": (deviation / np.sqrt(config.samples)).reshape(E, O).tolist(),
-                "never_left": E * O - len(visited_ever),
+                "never_left": E * O - len(left),
             },
         )

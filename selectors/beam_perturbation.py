@@ -1,0 +1,130 @@
+"""Beam perturbation: DARTS-PT's projection, edge by edge, with the k best partial cells kept in place of one.
+
+After R. Wang et al., "Rethinking architecture selection in differentiable NAS", ICLR 2021, arXiv:2108.04392,
+Algorithm 1 without its training between projections. A state s is the mixture with some edges settled (their rows are
+one-hot). With a(·) the validation accuracy (or minus the loss), settling the next edge e on operation o is worth
+
+    rank="drop"       value(s) + a(s) - a(s without o on e)    what its removal would cost, added up over the edges
+    rank="projected"  a(s with o alone on e)                   what is left of the supernet
+
+and of all settlings of all k states the k largest go on; after the last edge the largest is the answer. With k = 1 and
+"drop" it is `perturbation` with `interval=0`.
+
+Differences from the paper: the beam; no training; every mask is measured on the same images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
+from dartboard.benchmark.space import NONE, Cell, E, O
+from dartboard.benchmark.streams import split_off, stream
+from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._evaluation import score_mixtures, without_each
+from dartboard.selectors._options import require_at_least, require_one_of
+
+Criterion = Literal["accuracy", "loss"]
+Rank = Literal["drop", "projected"]
+EdgeOrder = Literal["random", "ascending"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The width of the beam, and what a settling is worth.
+
+    Raises:
+        InputError: when a number is out of range or a word is not one of its choices.
+    """
+
+    width: int = 3  # k
+    rank: Rank = "drop"
+    criterion: Criterion = "accuracy"
+    edge_order: EdgeOrder = "random"
+    norm: Norm = "batch"  # how batch norm normalises
+    exclude_none: bool = False
+    batches: int | None = 16  # of the validation half; None: all
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "width", "batches")
+        require_one_of(
+            self,
+            rank=get_args(Rank),
+            criterion=get_args(Criterion),
+            edge_order=get_args(EdgeOrder),
+            norm=("batch", "running"),
+        )
+
+
+class State(NamedTuple):
+    """A partial cell."""
+
+    value: float
+    settled: tuple[tuple[int, int], ...]  # (edge, operation), in the order of settling
+    mixture: Tensor  # (E, O) or (cells, E, O), the settled rows one-hot
+
+
+class BeamPerturbation:
+    """The best cell of a beam search over projections wins."""
+
+    name: ClassVar[str] = "beam-perturbation"
+    paper: ClassVar[str] = "after Wang, Cheng, Chen, Tang, Hsieh 2021, arXiv:2108.04392"
+    control: ClassVar[str | None] = None
+    config_class = Config
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
+        """See `Selector.select`; there are no scores, and the trace tells the beam after each edge."""
+        config, root, images = self.config, split_off(generator), 0
+        order = list(range(E))
+        if config.edge_order == "random":
+            order = torch.randperm(E, generator=stream(root, "edges")).tolist()
+        batches = list(data.valid.epoch(data.batch_size, stream(root, "images"), steps=config.batches))
+        beam, trace = [State(0.0, (), trained.searcher.mixture().detach())], []
+        for place, edge in enumerate(order):
+            projected = [settle(state.mixture, edge) for state in beam]  # each (O, ..., E, O)
+            if config.rank == "drop":
+                masks = [
+                    torch.cat([state.mixture[None], without_each(state.mixture, edge, renormalise=False)])
+                    for state in beam
+                ]
+            else:
+                masks = projected
+            result = score_mixtures(trained.supernet, torch.cat(masks), batches, config.norm)
+            images += result.images
+            worth = (result.accuracy if config.criterion == "accuracy" else -result.loss).reshape(len(beam), -1)
+            reached = []
+            for state, nexts, row in zip(beam, projected, worth, strict=True):
+                values = state.value + row[0] - row[1:] if config.rank == "drop" else row
+                reached += [
+                    State(float(values[o]), (*state.settled, (edge, o)), nexts[o])
+                    for o in range(O)
+                    if not (config.exclude_none and o == NONE)
+                ]
+            beam = sorted(reached, key=lambda state: -state.value)[: config.width]
+            told = [{"settled": [list(pair) for pair in state.settled], "value": state.value} for state in beam]
+            trace.append({"edge": edge, "beam": told})
+            if data.progress:
+                data.progress(place + 1, E)
+        operations = dict(beam[0].settled)
+        return Selection(
+            cell=Cell(tuple(operations[edge] for edge in range(E))),
+            trace=tuple(trace),
+            images=images,
+            notes={"value": beam[0].value},
+        )
+
+
+def settle(mixture: Tensor, edge: int) -> Tensor:
+    """(O, E, O) or (O, cells, E, O): `mixture` with each operation in turn alone on `edge`, at full weight."""
+    settled = mixture.expand(O, *mixture.shape).clone()
+    for operation in range(O):
+        settled[operation, ..., edge, :] = 0
+        settled[operation, ..., edge, operation] = 1
+    return settled

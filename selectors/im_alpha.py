@@ -1,0 +1,81 @@
+"""Influential Magnitude with magnitude: p² times what the loss feels, through the weights, of one logit.
+
+After M. Zhang, W. Huang, B. Yang, "Interpreting operation selection in differentiable architecture search: a
+perspective from influence-directed explanations", NeurIPS 2022: "magnitude and second-order information" of its
+abstract, read as the direction of deleting one operation instead of the released code's direction of all ones:
+
+    s[e, o] = p[e, o]² · [L_αθ H⁻¹ L_θα][(e, o), (e, o)],    α logits of the mixture
+
+and each edge keeps the largest (`keep="largest"`: influence as strength) or the smallest (`keep="smallest"`: the form
+enters the re-optimised loss with a minus, so a large one means that the weights make up for the operation).
+
+Differences from the paper: the paper's own text could not be consulted; the released code computes no such thing. With
+a mixture (cells, E, O), p is the mean over the cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+
+from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
+from dartboard.benchmark.space import E, O
+from dartboard.benchmark.streams import split_off, stream
+from dartboard.selectors._gradients import SupernetLoss, logits
+from dartboard.selectors._implicit import Inverse, check_inverse, derivatives, softmax_invariance, solve
+from dartboard.selectors._options import choose, require_at_least, require_one_of
+
+Keep = Literal["largest", "smallest"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Which end is kept, and how H⁻¹ is applied.
+
+    Raises:
+        InputError: when a number is out of range or a word is not one of its choices.
+    """
+
+    keep: Keep = "largest"
+    inverse: Inverse = "woodbury"
+    damping: float = 5e-4  # λ
+    rate: float = 1e-3  # η of the Neumann series
+    iterations: int = 20  # of the Neumann series, of conjugate gradients
+    exclude_none: bool = True
+    batches: int = 30  # N, of the validation half
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "batches")
+        require_one_of(self, keep=get_args(Keep))
+        check_inverse(self)
+
+
+class ImAlpha:
+    """The operation of the largest p² times indirect curvature wins."""
+
+    name: ClassVar[str] = "im-alpha"
+    paper: ClassVar[str] = "after Zhang, Huang, Yang 2022 (NeurIPS)"
+    control: ClassVar[str | None] = None
+    equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
+    config_class = Config
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
+        """See `Selector.select`; the scores are s, or -s where the smallest is kept."""
+        config, network, root = self.config, trained.searcher.supernet, split_off(generator)
+        mixture = trained.searcher.mixture().detach()
+        batches = list(data.valid.epoch(data.batch_size, stream(root, "images"), steps=config.batches))
+        loss = SupernetLoss(network, logits(mixture))
+        found = derivatives(loss, batches, torch.eye(E * O))
+        response = solve(loss, batches, found.gradients, found.mixed, config)
+        magnitude = (mixture if mixture.dim() == 2 else mixture.mean(0)).double().square()
+        influence = magnitude * (found.mixed * response).sum(1).reshape(E, O)
+        scores = (influence if config.keep == "largest" else -influence).cpu().numpy()
+        control = softmax_invariance(network, mixture, batches[0], stream(root, "control"))
+        images = loss.images + control.images
+        cell = choose(scores, exclude_none=config.exclude_none)
+        return Selection(cell=cell, scores=scores, images=images, gradient_images=images, notes=control.notes)

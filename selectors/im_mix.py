@@ -1,0 +1,79 @@
+"""Influential Magnitude by mixing weights: how much the loss feels a common rise of all mixing weights.
+
+M. Zhang, W. Huang, B. Yang, "Interpreting operation selection in differentiable architecture search: a perspective from
+influence-directed explanations", NeurIPS 2022. Its indirect second derivative, taken with respect to the mixing weights
+p themselves (see `_implicit` for the derivation; H of the validation loss):
+
+    s = L_pθ H⁻¹ L_θp 1,    IM = -s,    o_e = argmax_o IM[e, o]
+
+Differences from the paper: its released code takes the derivatives in the logits, where L_θα 1 = 0 (`im-literal`);
+in p it is not. The same N batches are used throughout, and the products are exact instead of central differences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
+from dartboard.benchmark.space import E, O
+from dartboard.benchmark.streams import split_off, stream
+from dartboard.selectors._gradients import SupernetLoss, shifts
+from dartboard.selectors._implicit import (
+    Inverse,
+    check_inverse,
+    derivatives,
+    mixed_product,
+    softmax_invariance,
+    solve,
+)
+from dartboard.selectors._options import choose, require_at_least
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """How H⁻¹ is applied, and to what.
+
+    Raises:
+        InputError: when a number is out of range or a word is not one of its choices.
+    """
+
+    inverse: Inverse = "woodbury"
+    damping: float = 5e-4  # λ
+    rate: float = 1e-3  # η of the Neumann series
+    iterations: int = 20  # of the Neumann series, of conjugate gradients
+    exclude_none: bool = True
+    batches: int = 30  # N, of the validation half
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "batches")
+        check_inverse(self)
+
+
+class ImMix:
+    """The operation of the largest IM in the mixing weights wins."""
+
+    name: ClassVar[str] = "im-mix"
+    paper: ClassVar[str] = "after Zhang, Huang, Yang 2022 (NeurIPS)"
+    control: ClassVar[str | None] = None
+    equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
+    config_class = Config
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
+        """See `Selector.select`; the scores are -s."""
+        config, network, root = self.config, trained.searcher.supernet, split_off(generator)
+        mixture = trained.searcher.mixture().detach()
+        batches = list(data.valid.epoch(data.batch_size, stream(root, "images"), steps=config.batches))
+        loss = SupernetLoss(network, shifts(mixture))
+        found = derivatives(loss, batches, torch.ones(1, E * O))
+        (response,) = solve(loss, batches, found.gradients, found.mixed, config)
+        scores = -mixed_product(loss, batches, response).reshape(E, O).cpu().numpy()
+        control = softmax_invariance(network, mixture, batches[0], stream(root, "control"))
+        images = loss.images + control.images
+        cell = choose(scores, exclude_none=config.exclude_none)
+        return Selection(cell=cell, scores=scores, images=images, gradient_images=images, notes=control.notes)

@@ -1,0 +1,88 @@
+"""Influential Magnitude in its deletion form: the predicted loss after an operation is removed and the weights follow.
+
+After M. Zhang, W. Huang, B. Yang, "Interpreting operation selection in differentiable architecture search: a
+perspective from influence-directed explanations", NeurIPS 2022. Removing operation o on edge e is a step of -1 in the
+gate z that scales it. To second order the validation loss, its weights re-optimised (see `_implicit`), changes by
+
+    ΔV[e, o] = -(L_z)[e, o] + ½ [L_zz - L_zθ H⁻¹ L_θz][(e, o), (e, o)],    o_e = argmax_o ΔV[e, o]
+
+which in the mixing weights is -p·L_p + ½p²·[L_pp - L_pθ H⁻¹ L_θp].
+
+    terms="full"       the whole of it
+    terms="indirect"   without L_zz
+    terms="first"      -L_z only, as `first-order`
+
+Differences from the paper: it scores a direction that a softmax cannot feel (`im-literal`); this is what its theory
+says of removing one operation. All E·O mixed columns are exact; the notes keep the three terms of a full run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+
+from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
+from dartboard.benchmark.space import E, O
+from dartboard.benchmark.streams import split_off, stream
+from dartboard.selectors._gradients import SupernetLoss, gates
+from dartboard.selectors._implicit import Inverse, check_inverse, derivatives, softmax_invariance, solve
+from dartboard.selectors._options import choose, require_at_least, require_one_of
+
+Terms = Literal["first", "indirect", "full"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Which terms, and how H⁻¹ is applied.
+
+    Raises:
+        InputError: when a number is out of range or a word is not one of its choices.
+    """
+
+    terms: Terms = "full"
+    inverse: Inverse = "woodbury"
+    damping: float = 5e-4  # λ
+    rate: float = 1e-3  # η of the Neumann series
+    iterations: int = 20  # of the Neumann series, of conjugate gradients
+    exclude_none: bool = False
+    batches: int = 30  # N, of the validation half
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "batches")
+        require_one_of(self, terms=get_args(Terms))
+        check_inverse(self)
+
+
+class ImQuad:
+    """The operation whose removal is predicted to cost most, the weights having followed, wins."""
+
+    name: ClassVar[str] = "im-quad"
+    paper: ClassVar[str] = "after Zhang, Huang, Yang 2022 (NeurIPS)"
+    control: ClassVar[str | None] = None
+    equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
+    config_class = Config
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
+        """See `Selector.select`; the scores are ΔV, in nats."""
+        config, network, root = self.config, trained.searcher.supernet, split_off(generator)
+        mixture = trained.searcher.mixture().detach()
+        batches = list(data.valid.epoch(data.batch_size, stream(root, "images"), steps=config.batches))
+        loss = SupernetLoss(network, gates(mixture))
+        found = derivatives(loss, batches, torch.eye(E * O)[: 0 if config.terms == "first" else E * O])
+        change = {"first": 0 - found.by_z}
+        if config.terms != "first":
+            response = solve(loss, batches, found.gradients, found.mixed, config)
+            change["indirect"] = -(found.mixed * response).sum(1) / 2
+        if config.terms == "full":
+            change["direct"] = found.second.diagonal() / 2
+        scores = sum(change.values(), torch.zeros_like(found.by_z)).reshape(E, O).cpu().numpy()
+        control = softmax_invariance(network, mixture, batches[0], stream(root, "control"))
+        images = loss.images + control.images
+        cell = choose(scores, exclude_none=config.exclude_none)
+        notes: dict[str, Any] = {**control.notes, **{k: v.reshape(E, O).tolist() for k, v in change.items()}}
+        return Selection(cell=cell, scores=scores, images=images, gradient_images=images, notes=notes)
