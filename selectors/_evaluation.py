@@ -58,7 +58,8 @@ def without_each(mixture: Tensor, edge: int, *, renormalise: bool) -> Tensor:
     Args:
         mixture: (E, O) or (cells, E, O).
         edge: the row.
-        renormalise: whether the rest of the row is scaled up to its former sum, else it is left as it is.
+        renormalise: whether the rest of the row is scaled up to its former sum (where nothing is left of it, it stays
+            0), else it is left as it is.
 
     Returns:
         (O, E, O) or (O, cells, E, O).
@@ -69,6 +70,7 @@ def without_each(mixture: Tensor, edge: int, *, renormalise: bool) -> Tensor:
     for operation in range(operations):
         row = mixture[..., edge, :] * keep[operation]
         if renormalise:
-            row = row * (mixture[..., edge, :].sum(-1, keepdim=True) / row.sum(-1, keepdim=True))
+            left = row.sum(-1, keepdim=True)
+            row = torch.where(left > 0, row * (mixture[..., edge, :].sum(-1, keepdim=True) / left), 0)
         masked[operation, ..., edge, :] = row
     return masked
