@@ -1,8 +1,8 @@
 """Control: one constant order of the operations, none < pool < skip < 1x1 < 3x3, on every edge.
 
 It looks at nothing and always answers the cell of six 3x3 convolutions. On the benchmark's CIFAR-10 table that order
-agrees with the average accuracy of a cell given an operation on an edge (Spearman 0.95 in the mean over edges), so a criterion has to
-beat it before its own correlation with the table means anything.
+agrees with the average accuracy of the cells with an operation on an edge (Spearman 0.95, averaged over the edges), so
+a criterion has to beat it before its own correlation with the table means anything.
 """
 
 from __future__ import annotations
