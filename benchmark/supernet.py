@@ -23,9 +23,9 @@ after July 2020, where it is void before batch norm).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 import torch.nn.functional as F
@@ -154,8 +154,9 @@ class _Weights:
 
     conv3x3: Tensor  # (kC,)
     conv1x1: Tensor  # (kC,)
-    skip: tuple[Tensor, ...]  # k times ()
-    pool: tuple[Tensor, ...]  # k times (1, H, W): the weight over the number of pixels under the window
+    skip: Tensor  # (k,)
+    pool: Tensor  # (k,)
+    per_pixel: Tensor  # (H, W): one over the number of pixels under the pooling window
 
 
 def _weights_by_source(mixture: Tensor, channels: int, x: Tensor) -> tuple[_Weights, ...]:
@@ -163,12 +164,52 @@ def _weights_by_source(mixture: Tensor, channels: int, x: Tensor) -> tuple[_Weig
     columns = torch.stack([mixture[e] for e in BY_SOURCE], dim=1)  # (O, E)
     wide = columns[CONV1X1 : CONV3X3 + 1].repeat_interleave(channels, dim=1)  # (2, E * C)
     conv1x1, conv3x3 = (torch.split(row, [3 * channels, 2 * channels, channels]) for row in wide.unbind())
-    pool = columns[POOL].view(E, 1, 1, 1) / window_sizes(x)
-    skips, pools = columns[SKIP].unbind(), pool.unbind()
-    ends = (0, 3, 5, 6)
-    return tuple(
-        _Weights(conv3x3[j], conv1x1[j], skips[ends[j] : ends[j + 1]], pools[ends[j] : ends[j + 1]]) for j in range(3)
-    )
+    skip, pool = (torch.split(columns[row], [3, 2, 1]) for row in (SKIP, POOL))
+    per_pixel = 1 / window_sizes(x)
+    return tuple(_Weights(conv3x3[j], conv1x1[j], skip[j], pool[j], per_pixel) for j in range(3))
+
+
+class _AddEdges(torch.autograd.Function):
+    """For each of the k edges that leave a node: sofar + convolved + skip · x + pool · averaged.
+
+    By hand because autograd would keep and add up each product on its own; its gradients are ordinary operations, so
+    that it can be differentiated again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, convolved: Tensor, x: Tensor, averaged: Tensor, skip: Tensor, pool: Tensor, *sofar: Tensor
+    ) -> tuple[Tensor, ...]:
+        """(B, kC, H, W), twice (B, C, H, W), twice (k,), and nothing or k times (B, C, H, W); k times (B, C, H, W)."""
+        ctx.save_for_backward(x, averaged, skip, pool)
+        ctx.had = len(sofar)
+        totals = []
+        for t, edge in enumerate(convolved.chunk(len(skip), dim=1)):
+            total = (sofar[t] + edge).addcmul_(x, skip[t]) if sofar else torch.addcmul(edge, x, skip[t])
+            totals.append(total.addcmul_(averaged, pool[t]))
+        return tuple(totals)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Only what is asked for."""
+        x, averaged, skip, pool = ctx.saved_tensors
+        convolved, *shared = ctx.needs_input_grad[:5]
+        return (
+            torch.cat(gradients, dim=1) if convolved else None,
+            _combine(gradients, skip) if shared[0] else None,
+            _combine(gradients, pool) if shared[1] else None,
+            torch.stack([(g * x).sum() for g in gradients]) if shared[2] else None,
+            torch.stack([(g * averaged).sum() for g in gradients]) if shared[3] else None,
+            *(gradients if ctx.had else ()),
+        )
+
+
+def _combine(parts: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """Σ_t weights[t] · parts[t]."""
+    total = parts[0] * weights[0]
+    for part, weight in zip(parts[1:], weights[1:], strict=True):
+        total = total.addcmul_(part, weight)
+    return total
 
 
 class SearchCell(nn.Module):
@@ -193,26 +234,16 @@ class SearchCell(nn.Module):
 
     def forward(self, x: Tensor, weights: tuple[_Weights, ...], norm: Norm) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
-        batch, c, height, width = x.shape
-        nodes: list[Tensor | None] = [x, None, None, None]
+        totals: tuple[Tensor, ...] = ()  # of the nodes after `value`: the edges so far
+        value = x
         for source, weight in enumerate(weights):
-            value = nodes[source]
-            assert value is not None
-            k = 3 - source
             active = F.relu(value)
             out = self.norm3x3[source](self.conv3x3[source](active), norm, weight.conv3x3)
-            out = out + self.norm1x1[source](self.conv1x1[source](active), norm, weight.conv1x1)
-            window_sum = F.conv2d(value, self.box, padding=1, groups=c)
-            # Target by target: adding all at once would broadcast, which costs more than it saves.
-            for out_edge, edge in enumerate(out.view(batch, k, c, height, width).unbind(1)):
-                target = source + 1 + out_edge
-                sofar = nodes[target]
-                total = edge if sofar is None else sofar + edge
-                total = torch.addcmul(total, value, weight.skip[out_edge])
-                nodes[target] = torch.addcmul(total, window_sum, weight.pool[out_edge])
-        output = nodes[3]
-        assert output is not None
-        return output
+            out.add_(self.norm1x1[source](self.conv1x1[source](active), norm, weight.conv1x1))
+            averaged = F.conv2d(value, self.box, padding=1, groups=self.channels) * weight.per_pixel
+            value, *rest = _AddEdges.apply(out, value, averaged, weight.skip, weight.pool, *totals)  # type: ignore[no-untyped-call]
+            totals = tuple(rest)
+        return value
 
 
 class Reduction(nn.Module):

@@ -56,7 +56,7 @@ class ObservedCell(SearchCell):
                     (SKIP, value, weight.skip[out]),
                     (CONV1X1, conv1x1[out], scales1x1[out][0]),
                     (CONV3X3, conv3x3[out], scales3x3[out][0]),
-                    (POOL, pooled, weight.pool[out] * sizes),
+                    (POOL, pooled, weight.pool[out]),
                 ):
                     shown = self.watch(self.place, edge, operation, output)
                     nodes[source + 1 + out] = nodes[source + 1 + out] + scale * shown
