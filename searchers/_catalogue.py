@@ -60,5 +60,20 @@ SEARCHERS: Final = Catalogue(
             summary="GAEA on one level: mixture and weights both trained on all images",
             options={"variant": "erm"},
         ),
+        Entry(
+            name="gdas",
+            place="dartboard.searchers.gdas:Gdas",
+            summary="GDAS, one sampled operation an edge, straight-through gradient (Dong, Yang 2019)",
+        ),
+        Entry(
+            name="snas",
+            place="dartboard.searchers.snas:Snas",
+            summary="SNAS, mixture sampled from the concrete distribution (Xie et al. 2019)",
+        ),
+        Entry(
+            name="dsnas",
+            place="dartboard.searchers.dsnas:Dsnas",
+            summary="DSNAS, sampled cells, logits follow their cost, one level (Hu et al. 2020)",
+        ),
     ],
 )

@@ -132,6 +132,11 @@ def cosine(epoch: int, epochs: float, high: float, low: float) -> float:
     return low + (high - low) * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
+def linear(epoch: int, last_epoch: int, first: float, last: float) -> float:
+    """A schedule from `first` in epoch 0 to `last` in `last_epoch`, where it stays."""
+    return first + (last - first) * min(epoch / last_epoch, 1.0) if last_epoch > 0 else last
+
+
 class WeightTrainer:
     """The supernet's weights under SGD with momentum, a cosine schedule by epoch, and gradient clipping.
 
