@@ -168,7 +168,8 @@ def solve(loss: SupernetLoss, batches: Batches, gradients: Tensor, vectors: Tens
     curvature = hessian_product if config.inverse == "neumann" else gauss_newton_product
 
     def product(vector: Tensor) -> Tensor:
-        return curvature(loss, batches, vector) + config.damping * vector
+        damped: Tensor = curvature(loss, batches, vector) + config.damping * vector
+        return damped
 
     if config.inverse == "neumann":
         rows = [neumann(product, v, rate=config.rate, iterations=config.iterations) for v in vectors]

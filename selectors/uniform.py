@@ -1,23 +1,44 @@
-"""Control: a cell drawn uniformly from the space. A criterion that does not beat it reads nothing from the supernet."""
+"""Control: a cell drawn uniformly from the space, or from the cells of some operations only.
+
+A criterion that does not beat it reads nothing from the supernet. The fair control of a criterion that never chooses an
+operation draws without that operation: random cells without `none` are a good deal better than random cells.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
-from dartboard.benchmark.space import Cell, E, O
+from dartboard.benchmark.errors import InputError, unknown
+from dartboard.benchmark.space import OPERATIONS, Cell, E
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Nothing to set."""
+    """What is drawn from.
+
+    Raises:
+        InputError: when an operation is unknown or named twice, or there is none.
+    """
+
+    operations: Sequence[str] = OPERATIONS  # by name
+
+    def __post_init__(self) -> None:
+        if isinstance(self.operations, str) or not self.operations:
+            raise InputError(f"operations is a list of at least one name; got {self.operations!r}")
+        for name in self.operations:
+            if name not in OPERATIONS:
+                raise unknown("operation", str(name), OPERATIONS)
+        if len(set(self.operations)) < len(self.operations):
+            raise InputError(f"operations names one of them twice: {', '.join(self.operations)}")
 
 
 class Uniform:
-    """Every operation on every edge is equally likely, `none` included."""
+    """Every operation drawn from is equally likely on every edge; by default all, `none` included."""
 
     name: ClassVar[str] = "random"
     paper: ClassVar[str] = "control"
@@ -29,4 +50,6 @@ class Uniform:
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:  # noqa: ARG002  (blind)
         """See `Selector.select`."""
-        return Selection(cell=Cell(tuple(torch.randint(O, (E,), generator=generator).tolist())))
+        drawn = [OPERATIONS.index(name) for name in self.config.operations]
+        places = torch.randint(len(drawn), (E,), generator=generator).tolist()
+        return Selection(cell=Cell(tuple(drawn[place] for place in places)))

@@ -1,0 +1,153 @@
+"""The controls: random cells of some operations, shuffled scores, and greed with the truth in hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dartboard.benchmark.contracts import SelectionData
+from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.ground_truth import GroundTruth, Metric, Provenance
+from dartboard.benchmark.space import CONV1X1, CONV3X3, SKIP, SPACE_SIZE, Cell, E, O, every_cell
+from dartboard.benchmark.streams import split_off, stream
+from dartboard.harness.toys import toy_images, toy_trained
+from dartboard.selectors import edge_oracle, leave_one_out, shuffled, uniform
+from dartboard.selectors._catalogue import SELECTORS
+
+METRIC = Metric("cifar10", "test", 200)
+
+
+def toy_data() -> SelectionData:
+    """The toy images."""
+    return SelectionData(train=toy_images("train"), valid=toy_images("valid"), batch_size=6)
+
+
+def draw(name: str, seeds: int) -> Counter[int]:
+    """How often each operation comes in the cells that a control of the catalogue draws."""
+    entry = SELECTORS[name]
+    control = uniform.Uniform(uniform.Config(**entry.options))
+    cells = [control.select(toy_trained(), toy_data(), stream(seed)).cell for seed in range(seeds)]
+    return Counter(operation for cell in cells for operation in cell.operations)
+
+
+@pytest.mark.parametrize(
+    ("name", "operations"),
+    [("random", range(O)), ("random-no-none", range(1, O)), ("random-skip-conv", (SKIP, CONV1X1, CONV3X3))],
+)
+def test_random_cells_of_some_operations(name: str, operations: Any) -> None:
+    """All operations of a control come, and no others, each within 5 standard deviations of its share of 1,200."""
+    counts, share = draw(name, 200), 1 / len(operations)
+    assert counts.keys() == set(operations)
+    spread = (200 * E * share * (1 - share)) ** 0.5
+    assert all(abs(count - 200 * E * share) < 5 * spread for count in counts.values())
+
+
+def test_random_cells_from_a_list_of_the_grid() -> None:
+    """A list as TOML gives it is as good as a tuple; a single operation leaves no choice."""
+    control = uniform.Uniform(uniform.Config(operations=["nor_conv_3x3"]))
+    assert control.select(toy_trained(), toy_data(), stream(0)).cell == Cell((CONV3X3,) * E)
+
+
+@pytest.mark.parametrize(
+    ("operations", "told"),
+    [
+        ([], "at least one name"),
+        ("none", "list of at least one name; got 'none'"),
+        (["conv_3x3"], "unknown operation 'conv_3x3'; did you mean 'nor_conv_3x3'"),
+        (["none", "none"], "names one of them twice: none, none"),
+    ],
+)
+def test_impossible_operations_are_refused(operations: Any, told: str) -> None:
+    """No operation, a word in place of a list, an unknown name and a name given twice are refused."""
+    with pytest.raises(InputError, match=told):
+        uniform.Config(operations=operations)
+
+
+def test_shuffled_keeps_each_edges_scores() -> None:
+    """Each edge has the criterion's own scores in another order, and the cell is its cell renamed alike."""
+    control = shuffled.Shuffled(shuffled.Config(criterion="leave-one-out", options={"criterion": "loss"}))
+    answer = control.select(toy_trained(torch.float64), double(), stream(3))
+    plain = leave_one_out.LeaveOneOut(leave_one_out.Config(criterion="loss")).select(
+        toy_trained(torch.float64), double(), stream(split_off(stream(3)), "criterion")
+    )
+    assert answer.scores is not None
+    assert plain.scores is not None
+    np.testing.assert_array_equal(np.sort(answer.scores, 1), np.sort(plain.scores, 1))
+    assert not np.array_equal(answer.scores, plain.scores)
+    for edge, (new, old) in enumerate(zip(answer.cell.operations, plain.cell.operations, strict=True)):
+        assert answer.scores[edge, new] == plain.scores[edge, old]
+        for operation, origin in enumerate(answer.notes["permutations"][edge]):
+            assert answer.scores[edge, operation] == plain.scores[edge, origin]
+    assert answer.notes["unshuffled_cell"] == str(plain.cell)
+    assert answer.images == plain.images
+
+
+def double() -> SelectionData:
+    """The toy images in double precision."""
+    train, valid = (toy_images(half, dtype=torch.float64) for half in ("train", "valid"))
+    return SelectionData(train=train, valid=valid, batch_size=6)
+
+
+def test_shuffled_cells_are_uniform() -> None:
+    """Over 200 draws each operation comes on a fifth of the edges, within 5 standard deviations."""
+    control = shuffled.Shuffled(shuffled.Config())
+    counts = Counter(
+        o for s in range(200) for o in control.select(toy_trained(), toy_data(), stream(s)).cell.operations
+    )
+    assert all(abs(counts[o] - 240) < 5 * (1200 * 0.2 * 0.8) ** 0.5 for o in range(O))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"criterion": "magnitud"}, "did you mean 'magnitude'"),
+        ({"criterion": "random"}, "'random' is a control"),
+        ({"options": {"excludenone": True}}, "did you mean 'exclude_none'"),
+    ],
+)
+def test_what_cannot_be_shuffled_is_refused(options: dict[str, Any], told: str) -> None:
+    """An unknown criterion, a control, and an option that the criterion has not are refused before anything runs."""
+    with pytest.raises(InputError, match=told):
+        shuffled.Shuffled(shuffled.Config(**options))
+
+
+def test_whole_cells_cannot_be_shuffled() -> None:
+    """A criterion without scores is told so."""
+    config = shuffled.Config(criterion="one-shot-best", options={"cells": 2, "batches": 1})
+    with pytest.raises(ValueError, match="no scores"):
+        shuffled.Shuffled(config).select(toy_trained(), toy_data(), stream(0))
+
+
+@pytest.fixture(scope="module")
+def truth() -> GroundTruth:
+    """A table of random accuracies."""
+    column = np.random.default_rng(0).uniform(10, 94, SPACE_SIZE)
+    about = Provenance(
+        name="toy", title="toy", source="toy", version="0", licence="", sha256="", aggregation="", official=False
+    )
+    return GroundTruth(provenance=about, accuracy={METRIC: column})
+
+
+@pytest.mark.parametrize("strength", ["average", "best"])
+def test_edge_oracle_by_brute_force(truth: GroundTruth, strength: edge_oracle.Strength) -> None:
+    """Each strength is the mean, or the maximum, over the cells with that operation there, cell by cell."""
+    answer = edge_oracle.EdgeOracle(edge_oracle.Config(strength=strength)).choose(truth, METRIC)
+    found: list[list[list[float]]] = [[[] for _ in range(O)] for _ in range(E)]
+    for cell in every_cell():
+        for edge, operation in enumerate(cell.operations):
+            found[edge][operation].append(truth.lookup(cell, METRIC))
+    expected = np.array([[(np.mean if strength == "average" else np.max)(held) for held in row] for row in found])
+    np.testing.assert_allclose(answer.scores, expected, rtol=1e-12)
+    assert answer.cell.operations == tuple(expected.argmax(1))
+    if strength == "best":
+        assert answer.cell == truth.best(METRIC)
+
+
+def test_edge_oracle_refuses_another_strength() -> None:
+    """A word that is no strength is quoted."""
+    with pytest.raises(InputError, match="unknown strength 'worst'"):
+        edge_oracle.Config(strength="worst")  # type: ignore[arg-type]  # the claim
