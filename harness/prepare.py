@@ -40,7 +40,7 @@ def prepare_searcher(method: Method) -> PreparedSearcher:
         protocol, own = resolve_protocol(
             method.options,
             getattr(factory, "own_protocol", {}),
-            default=getattr(factory, "default_protocol", "ucla"),
+            default=factory.config_class().protocol,
         )
         config = factory.config_class(
             protocol=protocol, **check_options(factory.config_class, own, f"the searcher {method.label!r}")

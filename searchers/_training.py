@@ -88,27 +88,30 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
 
 
 def resolve_protocol(
-    options: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]], *, default: str = "ucla"
+    options: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]], *, default: Protocol | None = None
 ) -> tuple[Protocol, dict[str, Any]]:
     """Build the protocol that `options` describe.
 
     Args:
         options: field values by name, with `protocol` naming the preset to start from.
         own: for each preset, the fields in which the method departs from it.
-        default: the preset where `options` name none.
+        default: where `options` name no preset, the protocol to start from; None: `ucla`.
 
     Returns:
         The protocol, and the options that are not its fields (the method's own).
     """
     rest = dict(options)
-    name = str(rest.pop("protocol", default))
+    name = str(rest.pop("protocol", "ucla"))
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
+    base = replace(PROTOCOLS[name], **own.get(name, {}))
+    if default is not None and "protocol" not in options:
+        base = default
     known = {field.name for field in fields(Protocol)}
     given = {key: rest.pop(key) for key in list(rest) if key in known}
     if "architecture_betas" in given:
         given["architecture_betas"] = tuple(given["architecture_betas"])
-    return replace(PROTOCOLS[name], **{**own.get(name, {}), **given}), rest
+    return replace(base, **given), rest
 
 
 def initial_logits(generator: torch.Generator, like: Tensor, *, scale: float = 1e-3) -> nn.Parameter:
@@ -281,7 +284,6 @@ class WeightSharing(ABC):
     """
 
     own_protocol: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # where the method departs from a protocol
-    default_protocol: ClassVar[str] = "ucla"  # the one it was published with
 
     def __init__(self, supernet: MixedNetwork, config: MethodConfig, *, generator: torch.Generator) -> None:
         self.supernet, self.config, self.generator = supernet, config, generator

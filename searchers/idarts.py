@@ -90,7 +90,6 @@ class IDarts(Bilevel):
     config_class = Config
     config: Config
     own_protocol: ClassVar[Mapping[str, Mapping[str, Any]]] = OWN_PROTOCOL
-    default_protocol: ClassVar[str] = "autodl"
     inner_done: int = 0  # weight steps since the architecture last moved, or since the epoch began
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ import numpy as np
 import pytest
 import torch
 
+from dartboard.benchmark.catalogue import Entry
 from dartboard.benchmark.contracts import Selection
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import Cell
 from dartboard.harness import search_run
 from dartboard.harness.engine import Engine, Outcome
-from dartboard.harness.grid import Overrides, read_grid
+from dartboard.harness.grid import Method, Overrides, read_grid
+from dartboard.harness.prepare import prepare_searcher
 from dartboard.results.records import comparable, read_epochs, read_records
 from dartboard.searchers._catalogue import SEARCHERS
 from dartboard.searchers.darts_v1 import DartsV1
@@ -321,3 +324,14 @@ def test_a_device_that_is_not_here_is_refused(tmp_path: Path, device: str) -> No
     grid = read_grid("smoke", Overrides(), searchers=SEARCHERS, selectors=SELECTORS)
     with pytest.raises(InputError, match=repr(device)):
         Engine(grid, tmp_path, device=device, listener=Silent())
+
+
+@pytest.mark.parametrize("entry", list(SEARCHERS), ids=lambda entry: entry.name)
+def test_without_options_a_method_runs_as_it_was_published(entry: Entry) -> None:
+    """A grid that says nothing of a searcher trains it under its Config's own protocol, and `protocol` replaces it."""
+    method = Method(label=entry.name, options={}, entry=entry)
+    prepared = prepare_searcher(method)
+    assert prepared.config == prepared.factory.config_class()
+    autodl = prepare_searcher(replace(method, options={"protocol": "autodl"})).protocol
+    assert autodl.nesterov
+    assert not autodl.track_running_stats
