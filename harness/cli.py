@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "report": "Write a run folder's report from its records.",
     "list": "What there is: searchers, selectors, datasets, presets, tables, grids.",
     "lookup": "The true accuracies of a cell.",
+    "truth": "How strong each operation truly is on each edge, from a table alone.",
     "table": "Import a benchmark table, or tell of one.",
     "data": "Fetch a data set of images, or tell of one.",
     "train-cell": "Train one discrete cell from scratch by the benchmark's recipe.",

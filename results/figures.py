@@ -6,18 +6,19 @@ operations' colours. What does not fit on one page goes on the next.
 
 from __future__ import annotations
 
-import functools
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, TypeVar
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
 from dartboard.benchmark.space import O
 from dartboard.results.aggregate import Chosen, Group, Trajectory
@@ -32,10 +33,11 @@ from dartboard.results.style import (
     OPERATION_LABELS,
     OPERATION_LINES,
     PRIOR_LINE,
-    RC,
     SEED_LINES,
+    colour_scale,
+    styled,
 )
-from dartboard.results.wording import choosers, metric_words
+from dartboard.results.wording import choosers, mean_std, metric_words
 
 PANELS: Final = 6
 """Search methods on one page."""
@@ -43,30 +45,108 @@ PANELS: Final = 6
 CELLS: Final = 12
 """Cells on one page."""
 
-Parameters = ParamSpec("Parameters")
+COLUMNS: Final = 8
+"""Search methods in one heat map."""
+
 Result = TypeVar("Result")
 
 
-def _styled(draw: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Run a drawing function under our settings, leaving matplotlib's own as they were."""
-
-    @functools.wraps(draw)
-    def styled(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        with mpl.rc_context():
-            mpl.rcdefaults()
-            mpl.rcParams.update(RC)
-            return draw(*args, **kwargs)
-
-    return styled
-
-
-@_styled
+@styled
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, without a date or a version in it."""
     figure.savefig(path, metadata={"Software": None})
 
 
-@_styled
+@styled
+def heat_maps(groups: Sequence[Group], *, metric: str, best: float | None) -> list[Figure]:
+    """The mean accuracy and regret of every selector (a row) with every search method (a column).
+
+    All of one's failed runs make a hatched square, no run a blank one. How many seeds a square is the mean of stands in
+    it, unless all are of as many. Darker is better; the scale is finer at its upper end.
+    """
+    searchers = list(dict.fromkeys(group.searcher for group in groups))
+    selectors = list(dict.fromkeys(group.selector for group in groups))
+    controls = {group.selector for group in groups if group.control}
+    known = {(group.selector, group.searcher): group for group in groups}
+    means = [group.accuracy.mean for group in groups if group.accuracy is not None]
+    same = len({(group.ok, group.failed) for group in groups}) == 1
+    norm = PowerNorm(2, min(means) - 0.05, best if best is not None else max(means) + 0.05)
+    pages = []
+    for names in _pages(searchers, COLUMNS):
+        squares = [[known.get((selector, searcher)) for searcher in names] for selector in selectors]
+        top = max(_wrap(name, 14).count("\n") for name in names)
+        size = (2.9 + 1.0 * len(names), 1.0 + 0.14 * top + (0.36 if same else 0.46) * len(selectors))
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots()
+        values = np.array([[g.accuracy.mean if g and g.accuracy else np.nan for g in row] for row in squares])
+        texts = np.array([[_square(group, seeds=not same) for group in row] for row in squares])
+        heat(axes, values, texts, norm=norm, label=_wrap(f"{metric_words(metric)} (%)", 42))
+        for row, column in zip(*np.nonzero(np.isnan(values)), strict=True):
+            if squares[row][column]:
+                corner = (column + 0.02, row + 0.03)
+                axes.add_patch(Rectangle(corner, 0.96, 0.94, hatch="////", facecolor="white", edgecolor=FAINT))
+                white = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none"}
+                axes.text(column + 0.5, row + 0.5, "failed", ha="center", va="center", fontsize=7, bbox=white)
+        if controls and len(controls) < len(selectors):
+            axes.axhline(len(selectors) - len(controls), color=INK, linewidth=1.6)
+        axes.set_xticks(np.arange(len(names)) + 0.5, [_wrap(name, 14) for name in names])
+        axes.set_yticks(np.arange(len(selectors)) + 0.5, [_wrap(name, 34) for name in selectors])
+        pages.append(figure)
+    return pages
+
+
+def heat(axes: Axes, values: NDArray[np.float64], texts: NDArray[np.str_], *, norm: Normalize, label: str) -> None:
+    """Draw a heat map of squares with a text in each that has a value, ticks on top, and its scale beside it."""
+    import seaborn as sns
+
+    colours = colour_scale()
+    height = axes.get_window_extent().height / axes.figure.dpi  # inches
+    sns.heatmap(
+        values,
+        ax=axes,
+        mask=np.isnan(values),
+        annot=texts,
+        fmt="",
+        annot_kws={"fontsize": 7, "linespacing": 1.15},
+        norm=norm,
+        cmap=colours,
+        cbar_kws={"label": label, "shrink": min(1.0, 3.2 / height), "aspect": 16},
+        linewidths=1.0,
+        linecolor="white",
+        xticklabels=False,
+        yticklabels=False,
+    )
+    axes.grid(False)
+    axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False, left=False, labelrotation=0)
+    scale = axes.collections[0].colorbar
+    assert scale is not None
+    scale.outline.set_visible(False)
+    ticks: list[float] = []
+    for tick in scale.get_ticks()[::-1]:  # those at its dense end apart
+        if 0 <= norm(tick) <= 1 and all(abs(norm(tick) - norm(other)) > 0.07 for other in ticks):
+            ticks.append(tick)
+    scale.set_ticks(ticks)
+    for text in axes.texts:  # whichever of black and white is seen better
+        column, row = text.get_position()
+        red, green, blue, _ = colours(norm(values[int(row), int(column)]))
+        light = np.array([red, green, blue]) ** 2.2 @ (0.2126, 0.7152, 0.0722)
+        text.set_color("white" if light < 0.25 else INK)
+
+
+def _square(group: Group | None, *, seeds: bool) -> str:
+    """`92.64 ± 1.20`, `regret 1.73`, and how many seeds came to a cell."""
+    if group is None or group.accuracy is None:
+        return ""
+    lines = [mean_std(group.accuracy)]
+    if group.regret is not None:
+        lines.append(f"regret {group.regret.mean:.2f}")
+    if seeds:
+        total = f" of {group.ok + group.failed}" if group.failed else ""
+        lines.append(f"n = {group.ok}{total}")
+    return "\n".join(lines)
+
+
+@styled
 def selections(
     records: Sequence[RunRecord],
     groups: Sequence[Group],
@@ -130,7 +210,7 @@ def selections(
     return pages
 
 
-@_styled
+@styled
 def trajectories(runs: Sequence[Trajectory], *, metric: str, best: float | None, prior: float | None) -> list[Figure]:
     """The true accuracy of the argmax cell after each epoch, a line for each seed; one panel for a search method."""
     searchers = list(dict.fromkeys(run.search.searcher for run in runs))
@@ -163,7 +243,7 @@ def trajectories(runs: Sequence[Trajectory], *, metric: str, best: float | None,
     return pages
 
 
-@_styled
+@styled
 def mixtures(title: str, searches: Sequence[Sequence[EpochRecord]]) -> Figure:
     """The mixing weights of each edge after each epoch; every seed is a line of its operation's colour."""
     figure = Figure(figsize=(9.6, 5.6), layout="constrained")
@@ -200,7 +280,7 @@ def mixtures(title: str, searches: Sequence[Sequence[EpochRecord]]) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def costs(groups: Sequence[Group], marks: Mapping[str, Mapping[str, Any]], *, metric: str) -> list[Figure]:
     """What a selector pushed through the supernet against what its cells are worth; one panel for a search method."""
     groups = [group for group in groups if group.accuracy is not None and group.selection_images is not None]
@@ -257,7 +337,7 @@ def costs(groups: Sequence[Group], marks: Mapping[str, Mapping[str, Any]], *, me
     return pages
 
 
-@_styled
+@styled
 def cells(chosen: Sequence[Chosen]) -> list[Figure]:
     """A drawing of each chosen cell, with who chose it and what it is worth."""
     pages = []

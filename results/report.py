@@ -32,6 +32,7 @@ from dartboard.results.wording import (
     choosers,
     count,
     listed,
+    markdown_table,
     mean_std,
     metric_title,
     metric_words,
@@ -97,7 +98,7 @@ def write_report(folder: Path, out: Path | None = None) -> Report:
 def render(run: RunData) -> tuple[str, dict[str, Figure]]:
     """The Markdown of a report, and its figures by file name."""
     figures: dict[str, Figure] = {}
-    sections = [f"# {run.name}: report", _answer(run), _setting(run)]
+    sections = [f"# {run.name}: report", _answer(run), _heat_maps(run, figures), _setting(run)]
     sections += [_dataset(run, dataset, figures) for dataset in run.datasets]
     sections += [_failures(run), _all_records(run), _files(figures, tables(run))]
     return "\n\n".join(section for section in sections if section) + "\n", figures
@@ -113,6 +114,41 @@ def _answer(run: RunData) -> str:
     if table:
         lines.append(table)
     return "\n\n".join(lines)
+
+
+def _heat_maps(run: RunData, figures: dict[str, Figure]) -> str:
+    """Every search method with every selector at a glance, where there are several search methods."""
+    from dartboard.results import figures as draw
+
+    parts = []
+    for dataset in run.datasets:
+        records = [record for _, record in run.of(dataset)]
+        metric = main_metric(records, dataset)
+        several = len({record.searcher for record in records}) > 1
+        if metric is None or not several or all(record.accuracy is None for record in records):
+            continue
+        rows = groups(run.of(dataset))
+        pages = draw.heat_maps(rows, metric=metric, best=best_in_table(records, dataset, metric))
+        words = f"Searched on {dataset}: {metric_words(metric)} of each selector (row) with each search method (column)"
+        parts += _shown("heat-map-" + dataset, pages, words, figures)
+        counts = {(group.ok, group.failed) for group in rows}
+        n = f"over {count(counts.pop()[0], 'seed')}" if len(counts) == 1 else "over the n seeds that came to a cell"
+        parts.append(
+            f"{words}: the mean {n} ± standard deviation (one seed has no ±), and the mean regret in points. Darker "
+            "is better; hatched squares failed, blank ones were not run; controls are below the rule. Numbers: "
+            "results.csv."
+        )
+    return "\n\n".join(["## Every search method, every selector", *parts]) if parts else ""
+
+
+def _shown(kind: str, pages: Sequence[Figure], alt: str, figures: dict[str, Figure]) -> list[str]:
+    """The pages of a figure as Markdown, kept in `figures` under a name of their own."""
+    links = []
+    for page, figure in enumerate(pages, start=1):
+        name = _file_name(f"{kind}-{page}" if len(pages) > 1 else kind, figures)
+        figures[name] = figure
+        links.append(f"![{alt}]({name})")
+    return links
 
 
 def _table_in_a_line(records: Sequence[RunRecord]) -> str:
@@ -141,7 +177,7 @@ def _setting(run: RunData) -> str:
         ("Commit", _distinct(record.commit for record in records)),
         ("Device", _distinct(record.device for record in records)),
     ]
-    return "## What was run\n\n" + _markdown(("", ""), rows)
+    return "## What was run\n\n" + markdown_table(("", ""), rows)
 
 
 def _searched(run: RunData) -> str:
@@ -208,10 +244,7 @@ def _dataset(run: RunData, dataset: str, figures: dict[str, Figure]) -> str:
     parts = [heading, _scored(metric, best), _results_table(rows, records)]
 
     def show(kind: str, pages: Sequence[Figure], alt: str) -> None:
-        for page, figure in enumerate(pages, start=1):
-            name = _file_name(f"{kind}-{page}" if len(pages) > 1 else kind, figures)
-            figures[name] = figure
-            parts.append(f"![{alt}]({name})")
+        parts.extend(_shown(kind, pages, alt, figures))
 
     if done:
         parts.append(
@@ -287,7 +320,7 @@ def _results_table(rows: Sequence[Group], records: Sequence[RunRecord]) -> str:
             parts.append(heading)
             if wanted:
                 parts.append(_control_words(chosen))
-            parts.append(_markdown(head, [_result_row(group, metrics) for group in chosen]))
+            parts.append(markdown_table(head, [_result_row(group, metrics) for group in chosen]))
     return "\n\n".join(parts)
 
 
@@ -329,7 +362,7 @@ def _cells_table(chosen: Sequence[Chosen]) -> str:
         )
         for entry in chosen
     ]
-    return _markdown(("cell", "number", "accuracy (%)", "rank", "chosen by"), rows)
+    return markdown_table(("cell", "number", "accuracy (%)", "rank", "chosen by"), rows)
 
 
 def _shortened(names: list[str], most: int) -> list[str]:
@@ -344,7 +377,7 @@ def _failures(run: RunData) -> str:
     shown = rows[:LISTED_RECORDS]
     more = f"\n\nand {len(rows) - len(shown)} more: see records.csv." if len(rows) > len(shown) else ""
     return f"## Failed runs\n\n{count(len(rows), 'run')} of {len(run.records)} failed.\n\n" + (
-        _markdown(("line", "run", "error"), shown) + more
+        markdown_table(("line", "run", "error"), shown) + more
     )
 
 
@@ -368,7 +401,7 @@ def _all_records(run: RunData) -> str:
         for line, record in sorted(run.records, key=lambda row: row[0])
     ]
     head = ("line", "searcher", "data set", "seed", "selector", "status", "cell number", "accuracy", "regret", "rank")
-    return f"{heading}\n\nThe line is the record's in records.jsonl.\n\n{_markdown(head, rows)}"
+    return f"{heading}\n\nThe line is the record's in records.jsonl.\n\n{markdown_table(head, rows)}"
 
 
 _FILE = "- [{0}]({0})"
@@ -408,8 +441,3 @@ def _distinct(values: Iterable[Any]) -> str:
 
 def _escape(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;")
-
-
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |", f"|{'|'.join('---' for _ in head)}|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

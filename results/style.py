@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from dartboard.benchmark.space import CONV1X1, CONV3X3, EDGES, NONE, POOL, SKIP
 
 if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
     from matplotlib.typing import RcKeyType
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 OPERATION_COLOURS: Final = {
     # Okabe and Ito's palette: the warm ones have no parameters, the blue ones have.
@@ -40,6 +45,9 @@ INK: Final = "#222222"
 FAINT: Final = "#b5b5b5"
 BEST_LINE: Final[dict[str, Any]] = {"color": "#222222", "linestyle": "--", "linewidth": 1.0}
 PRIOR_LINE: Final[dict[str, Any]] = {"color": "#222222", "linestyle": ":", "linewidth": 1.3}
+
+# From little to much in a heat map: up to the muted palette's indigo.
+_SCALE = ("#f1eff8", "#b3a8d6", "#6f5fb0", "#332288")
 
 # One for each seed, in turn: dark enough to be seen alone, told apart by line style first.
 SEED_LINES: Final[tuple[dict[str, Any], ...]] = (
@@ -75,6 +83,28 @@ RC: Final[dict[RcKeyType, Any]] = {
     "figure.facecolor": "white",
     "savefig.dpi": 150,
 }
+
+
+def styled(draw: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Run a drawing function under our settings, leaving matplotlib's own as they were."""
+
+    @functools.wraps(draw)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        import matplotlib as mpl
+
+        with mpl.rc_context():
+            mpl.rcdefaults()
+            mpl.rcParams.update(RC)
+            return draw(*args, **kwargs)
+
+    return run
+
+
+def colour_scale() -> Colormap:
+    """The colours of a heat map's squares, dark for much."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("dartboard", _SCALE)
 
 
 def selector_marks(selectors: Sequence[str]) -> dict[str, dict[str, Any]]:

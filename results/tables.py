@@ -30,11 +30,11 @@ NESTED: Final = ("scores", "trace", "notes")
 def tables(run: RunData) -> dict[str, str]:
     """Every table of a report, by file name."""
     return {
-        "results.csv": _csv(_results(run)),
-        "comparisons.csv": _csv(_comparisons(run)),
-        "epochs.csv": _csv(_epochs(run)),
-        "cells.csv": _csv(_cells(run)),
-        "records.csv": _csv(_records(run)),
+        "results.csv": csv_text(_results(run)),
+        "comparisons.csv": csv_text(_comparisons(run)),
+        "epochs.csv": csv_text(_epochs(run)),
+        "cells.csv": csv_text(_cells(run)),
+        "records.csv": csv_text(_records(run)),
     }
 
 
@@ -111,7 +111,7 @@ def _lines(lines: Sequence[int]) -> str:
     return " ".join(map(str, lines))
 
 
-def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
+def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
     """The rows under the union of their columns, in order of appearance; None is an empty field."""
     rows = list(rows)
     columns = list(dict.fromkeys(name for row in rows for name in row))

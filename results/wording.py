@@ -65,3 +65,9 @@ def choosers(keys: Sequence[RunKey]) -> list[str]:
     for key in keys:
         grouped.setdefault((key.searcher, key.selector), []).append(key.seed)
     return [f"{searcher} / {selector} ({seeds(chosen)})" for (searcher, selector), chosen in grouped.items()]
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; the caller has escaped what a user named."""
+    lines = [f"| {' | '.join(head)} |", f"|{'|'.join('---' for _ in head)}|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

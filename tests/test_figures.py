@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean, stdev
 
 import matplotlib as mpl
 import numpy as np
@@ -16,12 +18,15 @@ from matplotlib.text import Text
 from PIL import Image
 
 from dartboard.benchmark.space import E, O
+from dartboard.benchmark.tables.store import load_table
 from dartboard.results import figures
 from dartboard.results.aggregate import Group, Trajectory, groups
 from dartboard.results.records import EpochRecord, RunRecord, SearchKey
 from dartboard.results.rundata import RunData, read_run
 from dartboard.results.samples import SELECTORS, sample_run
 from dartboard.results.style import OPERATION_COLOURS, selector_marks
+from dartboard.results.truth import truth
+from dartboard.results.truth_figures import truth_figures
 
 METRIC = "cifar10/test/200"
 
@@ -54,7 +59,9 @@ def shown_ticks(axes: Axes) -> list[Text]:
     for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
         for tick in axis.get_major_ticks():
             if min(limits) <= tick.get_loc() <= max(limits) and tick.label1.get_visible():
-                labels.append(tick.label1)  # noqa: PERF401  (two loops read better)
+                labels.append(tick.label1)
+            if min(limits) <= tick.get_loc() <= max(limits) and tick.label2.get_visible():
+                labels.append(tick.label2)  # a heat map's columns are named on top
     return labels
 
 
@@ -64,7 +71,7 @@ def assert_readable(figure: Figure) -> None:
     canvas.draw()
     texts = [text for legend in figure.legends for text in legend.get_texts()]
     for axes in figure.axes:
-        texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *shown_ticks(axes)]
+        texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *shown_ticks(axes), *axes.texts]
     width, height = canvas.get_width_height()
     inside = [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in texts if text.get_text()]
     assert inside
@@ -77,6 +84,55 @@ def assert_readable(figure: Figure) -> None:
     overlap = (low < high).all(axis=2) & (low < high).all(axis=2).T
     pairs = [(inside[i][0], inside[j][0]) for i, j in np.argwhere(np.triu(overlap, k=1))]
     assert not pairs
+
+
+def squares(axes: Axes) -> dict[tuple[int, int], str]:
+    """The text of each square of a heat map, by row and column."""
+    return {(int(text.get_position()[1]), int(text.get_position()[0])): text.get_text() for text in axes.texts}
+
+
+def test_heat_maps_name_mean_regret_and_failures(run: RunData) -> None:
+    """A square has its group's mean, deviation, regret and n: three rows and two columns looked up in the records."""
+    records, rows = drawn(run)
+    (figure,) = figures.heat_maps(rows, metric=METRIC, best=94.37)
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["darts", "darts-second-\norder"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(SELECTORS)
+    found = squares(axes)
+    for row, selector in enumerate(SELECTORS):
+        for column, searcher in enumerate(("darts", "darts-second-order")):
+            mine = [r for r in records if (r.searcher, r.selector) == (searcher, selector)]
+            values = [r.accuracy for r in mine if r.accuracy is not None]
+            regret = fmean(r.regret for r in mine if r.regret is not None)
+            seeds = "n = 3" if len(values) == 3 else "n = 2 of 3"
+            assert found[row, column] == f"{fmean(values):.2f} ± {stdev(values):.2f}\nregret {regret:.2f}\n{seeds}"
+    assert "of 3" in found[2, 0]
+    assert_readable(figure)
+
+
+def test_heat_maps_hatch_what_failed_and_leave_blank_what_was_not_run(run: RunData) -> None:
+    """A square of nothing but failures is hatched and says so; one without a run has no text and no hatch."""
+    _, rows = drawn(run)
+    failed = next(g for g in rows if (g.searcher, g.selector) == ("darts", "perturbation"))
+    rows[rows.index(failed)] = replace(failed, accuracy=None, regret=None, failed=len(failed.lines))
+    rows = [g for g in rows if (g.searcher, g.selector) != ("darts-second-order", "magnitude")]
+    (figure,) = figures.heat_maps(rows, metric=METRIC, best=94.37)
+    found = squares(figure.axes[0])
+    assert found[2, 0] == "failed"
+    assert (0, 1) not in found
+    assert [patch.get_hatch() for patch in figure.axes[0].patches] == ["////"]
+
+
+def test_heat_maps_say_n_once_where_it_is_the_same(tmp_path: Path) -> None:
+    """Where every square is of as many seeds, no square repeats it; a darker square is a better one."""
+    _, rows = drawn(read_run(sample_run(tmp_path, searchers=("darts", "gdas"), epochs=1)))
+    (figure,) = figures.heat_maps(rows, metric=METRIC, best=94.37)
+    axes = figure.axes[0]
+    assert all(text.count("\n") == 1 for text in squares(axes).values())
+    FigureCanvasAgg(figure).draw()
+    shades = np.asarray(axes.collections[0].get_facecolor())[:, :3].sum(axis=1)
+    means = [g.accuracy.mean for name in SELECTORS for g in rows if g.selector == name and g.accuracy]
+    assert (np.diff(shades[np.argsort(means)]) <= 1e-9).all()
 
 
 def test_selections_show_each_record_once(run: RunData) -> None:
@@ -199,6 +255,27 @@ def test_many_methods_and_selectors_fill_pages_and_stay_readable(tmp_path: Path)
     assert [len(page.axes) for page in pages] == [6, 2]
     assert_readable(pages[0])
     assert_readable(figures.costs(rows, marks, metric=METRIC)[-1])
+    (heat,) = figures.heat_maps(rows, metric=METRIC, best=94.37)
+    assert len(squares(heat.axes[0])) == 8 * 25
+    assert_readable(heat)
+
+
+def test_truths_figures_show_the_tables_numbers() -> None:
+    """Each of the four is readable; the squares hold the strengths, the boxes the medians."""
+    table = load_table("analog")
+    found = truth(table, table.default_metric())
+    drawn = truth_figures(found)
+    for axes, strength in zip(drawn["strength.png"].axes[:4], found.strengths.values(), strict=True):
+        assert squares(axes) == {(e, o): f"{strength[e, o]:.2f}" for e in range(E) for o in range(O)}
+    assert len(squares(drawn["variance.png"].axes[0])) == 21  # six edges and fifteen pairs
+    (below,) = (axes for axes in drawn["groups.png"].axes if axes.get_title() == "by the number of skips")
+    medians = [line for line in below.lines if line.get_linewidth() == 1.6]
+    best = float(found.accuracies.max())
+    assert [float(np.asarray(line.get_ydata())[0]) for line in medians] == [
+        best - spread.percentiles[50] for spread in found.spreads["skips"]
+    ]
+    for figure in drawn.values():
+        assert_readable(figure)
 
 
 def test_drawing_leaves_matplotlibs_settings_alone(run: RunData, tmp_path: Path) -> None:

@@ -109,6 +109,21 @@ def test_all_failed_is_a_report_too(tmp_path: Path) -> None:
     assert report.path.read_text().count("which ranks nothing |") == 12
 
 
+def test_several_search_methods_have_a_heat_map_after_the_answer(tmp_path: Path) -> None:
+    """With two search methods and a cell, the heat map of each data set stands before all other figures; else none."""
+    both = ("darts", "gdas")
+    report = write_report(sample_run(tmp_path / "two", searchers=both, seeds=(0, 1), epochs=1))
+    assert report.figures[0] == "heat-map-digits.png"
+    text = report.path.read_text()
+    assert text.index("## The answer") < text.index("(heat-map-digits.png)") < text.index("## What was run")
+    assert "the mean over 2 seeds ± standard deviation" in text
+    one = write_report(sample_run(tmp_path / "one", seeds=(0,), epochs=1))
+    none = write_report(sample_run(tmp_path / "none", searchers=both, seeds=(0,), epochs=1, fails=lambda key: True))
+    for other in (one, none):
+        assert not any(name.startswith("heat-map") for name in other.figures)
+        assert "Every search method" not in other.path.read_text()
+
+
 def test_missing_epochs_are_told(tmp_path: Path) -> None:
     """A search whose epochs are gone is named, and the rest is reported."""
     folder = sample_run(tmp_path, seeds=(0, 1), epochs=2)
