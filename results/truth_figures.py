@@ -59,6 +59,7 @@ def strengths(found: Truth) -> Figure:
 def variances(found: Truth) -> Figure:
     """The shares of single edges and of pairs in the variance, for each space."""
     figure = Figure(figsize=(11.0, 4.2), layout="constrained")
+    figure.suptitle(f"One edge (diagonal), two edges together: {metric_words(str(found.metric))}", fontsize=10)
     panels = figure.subplots(1, 2)
     matrices = {space: 100 * pair_shares(shares) for space, shares in found.variances.items()}
     norm = PowerNorm(0.7, 0.0, max(matrix.max() for matrix in matrices.values()) or 1.0)
