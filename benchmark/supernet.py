@@ -131,9 +131,7 @@ class Supernet(Skeleton, MixedNetwork):
     def forward(self, images: Tensor, mixture: Tensor, norm: Norm = "train") -> Tensor:
         """See `MixedNetwork.forward`."""
         check_mixture(mixture, self.config.cells)
-        if self.config.channels >= CHANNELS_LAST_FROM:
-            images = images.contiguous(memory_format=torch.channels_last)
-        x = self.stem_norm(self.stem(images), norm)
+        x = self.stem_norm(self.stem(self.arrange(images)), norm)
         each = iter(mixture) if mixture.dim() == 3 else None
         weights: tuple[_Weights, ...] | None = None  # of the stage, where its cells share them
         for block in self.blocks:
@@ -146,6 +144,11 @@ class Supernet(Skeleton, MixedNetwork):
             else:
                 x, weights = block(x, norm), None
         return classify(x, self.head_norm, self.classifier, norm)
+
+    def arrange(self, images: Tensor) -> Tensor:
+        """The images (B, 3, H, W) in the memory order in which this network computes."""
+        last = self.config.channels >= CHANNELS_LAST_FROM
+        return images.contiguous(memory_format=torch.channels_last) if last else images
 
 
 @dataclass(frozen=True, slots=True)

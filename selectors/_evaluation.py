@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dartboard.benchmark.supernet import MixedNetwork, Norm
+from dartboard.benchmark.supernet import MixedNetwork, Norm, Supernet
+from dartboard.selectors._passes import Passes
 
 
 class Scores(NamedTuple):
@@ -26,7 +27,10 @@ class Scores(NamedTuple):
 def score_mixtures(
     network: MixedNetwork, mixtures: Tensor, batches: Iterable[tuple[Tensor, Tensor]], norm: Norm
 ) -> Scores:
-    """Score each of `mixtures` (M, E, O) or (M, cells, E, O) on the same batches; the host waits once, at the end.
+    """Score each of `mixtures` (M, E, O) or (M, cells, E, O) on the same batches.
+
+    The host waits once at the end, and at the beginning where the network is a plain `Supernet`, of which the mixtures
+    share what they can (`Passes`).
 
     Raises:
         ValueError: when `norm` is "train", which would change the network, there is no image, or a loss is NaN (whose
@@ -38,10 +42,11 @@ def score_mixtures(
     correct = torch.zeros(count, dtype=torch.float64, device=mixtures.device)
     loss = torch.zeros_like(correct)
     seen = 0
+    passes = Passes(network, mixtures) if type(network) is Supernet else None
     for images, labels in batches:
         seen += len(labels)
-        for index, mixture in enumerate(mixtures):
-            logits = network(images, mixture, norm)
+        each = passes.logits(images, norm) if passes else (network(images, mixture, norm) for mixture in mixtures)
+        for index, logits in enumerate(each):
             correct[index] += (logits.argmax(-1) == labels).sum()
             loss[index] += F.cross_entropy(logits, labels, reduction="sum")
     if seen == 0:
