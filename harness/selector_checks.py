@@ -88,7 +88,7 @@ def check_leaves_all_as_it_was(case: SelectorCase) -> None:
 def check_leaves_all_as_it_was_when_it_fails(case: SelectorCase) -> None:
     """The same when the 2nd, 8th or 35th forward pass ends in an error."""
     for passes in (2, 8, 35):
-        trained = toy_trained()
+        trained = toy_trained(watched=True)
         left = iter(range(passes - 1, -1, -1))
 
         def fail(_: nn.Module, __: Any, left: Iterator[int] = left) -> None:
@@ -139,7 +139,7 @@ def check_permutes_with_the_operations(case: SelectorCase) -> None:
     """With the operations but `none` renamed, the same answer by the new names: a class claims `equivariant = True`."""
     if not getattr(case.factory, "equivariant", False):
         raise NotClaimed("the class does not claim equivariant = True")
-    plain = toy_trained(torch.float64)
+    plain = toy_trained(torch.float64, watched=True)
     answer = case.select(plain)
     if answer.scores is not None:
         best = answer.scores.max(axis=1, keepdims=True)
@@ -164,7 +164,7 @@ def check_float32_and_float64(case: SelectorCase) -> None:
 
 def check_images_counted(case: SelectorCase) -> None:
     """The images told are those pushed through the supernet, and through its gradient."""
-    trained = toy_trained()
+    trained = toy_trained(watched=True)
     pushed = {"images": 0, "gradient_images": 0}
 
     def count(_: nn.Module, arguments: tuple[Any, ...], logits: Tensor) -> None:

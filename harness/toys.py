@@ -61,6 +61,13 @@ def _trained(dtype: torch.dtype) -> TrainedSupernet:
     )
 
 
-def toy_trained(dtype: torch.dtype = torch.float32) -> TrainedSupernet:
-    """A supernet trained by first-order DARTS, the caller's own."""
-    return copy.deepcopy(_trained(dtype))
+class WatchedSupernet(Supernet):
+    """A supernet of which every pass goes whole through `forward`, where hooks see it: no plain `Supernet` any more."""
+
+
+def toy_trained(dtype: torch.dtype = torch.float32, *, watched: bool = False) -> TrainedSupernet:
+    """A supernet trained by first-order DARTS, the caller's own; `watched` to see its passes by hooks."""
+    trained = copy.deepcopy(_trained(dtype))
+    if watched:
+        trained.supernet.__class__ = WatchedSupernet
+    return trained

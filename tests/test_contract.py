@@ -29,18 +29,18 @@ from dartboard.selectors._evaluation import score_mixtures, without_each
 
 Check = Callable[[Any], None]
 
-# The checks whose outcome hangs on the protocol run under both, the rest under `ucla`.
+# The checks whose outcome hangs on the protocol run under both, the rest under the entry's own.
 BY_PROTOCOL = ("step-results", "same-seed-same-trajectory", "state-round-trip", "settled-edges")
 
 
 def searcher_runs() -> list[Any]:
     """Every check on every searcher of the catalogue."""
     return [
-        pytest.param(entry, protocol, check, id=f"{entry.name}-{protocol}-{check_name(check)}")
+        pytest.param(entry, options, check, id=f"{entry.name}-{protocol}{check_name(check)}")
         for entry in SEARCHERS
-        for protocol in ("ucla", "autodl")
+        for protocol, options in (("", {}), ("autodl-", {"protocol": "autodl"}))
         for check in searcher_checks.CHECKS
-        if protocol == "ucla" or check_name(check) in BY_PROTOCOL
+        if not options or check_name(check) in BY_PROTOCOL
     ]
 
 
@@ -63,10 +63,10 @@ def require_kept(check: Check, case: SearcherCase | SelectorCase) -> None:
     assert verdict.status == "ok", verdict.detail
 
 
-@pytest.mark.parametrize(("entry", "protocol", "check"), searcher_runs())
-def test_every_searcher_keeps_the_contract(entry: Entry, protocol: str, check: Check) -> None:
+@pytest.mark.parametrize(("entry", "options", "check"), searcher_runs())
+def test_every_searcher_keeps_the_contract(entry: Entry, options: dict[str, Any], check: Check) -> None:
     """Each check of the contract holds for each searcher of the catalogue."""
-    require_kept(check, SearcherCase.of(entry, protocol=protocol))
+    require_kept(check, SearcherCase.of(entry, **options))
 
 
 @pytest.mark.parametrize(("entry", "check"), selector_runs())

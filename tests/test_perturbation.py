@@ -220,7 +220,7 @@ def test_a_mask_that_leaves_nothing_stays_nothing() -> None:
 @pytest.mark.parametrize("same_batches", [True, False])
 def test_the_masks_of_an_edge_see_the_same_images(same_batches: bool) -> None:
     """With `same_batches` five masks see the same crops, batch for batch; without, crops of their own each."""
-    trained = toy_trained()
+    trained = toy_trained(watched=True)
     seen: list[Tensor] = []
     trained.supernet.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     data = SelectionData(train=toy_images("train"), valid=toy_images("valid", count=12), batch_size=6)
