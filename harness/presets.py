@@ -37,7 +37,11 @@ PRESETS: Final[Mapping[str, Preset]] = {
                 name: {"cells": 6, "batches": 1, "recalibration": 1, "population": 5}
                 for name in ("one-shot-best", "one-shot-best-recalibrated", "one-shot-evolution")
             },
-            **{name: {"batches": 1} for name in ("shapley-exact-edge", "beam-perturbation")},
+            **{
+                name: {"batches": 1}
+                for name in ("shapley-exact-edge", "beam-perturbation", "is-darts", "channel-variance")
+            },
+            "discretisation-accuracy": {"epochs": 1, "batches": 1},
             **{
                 f"im-{name}": {"batches": 1}
                 for name in (

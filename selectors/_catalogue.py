@@ -152,6 +152,22 @@ SELECTORS: Final = Catalogue(
             summary="DARTS-PT's projections with a beam of partial cells, nothing trained",
         ),
         Entry(
+            name="is-darts",
+            place="dartboard.selectors.is_darts:IsDarts",
+            summary="removes what has the smallest channel variance somewhere (He et al. 2024)",
+        ),
+        Entry(
+            name="channel-variance",
+            place="dartboard.selectors.is_darts:IsDarts",
+            summary="its ablation: removes what has the smallest mean channel variance",
+            options={"measure": "variance"},
+        ),
+        Entry(
+            name="discretisation-accuracy",
+            place="dartboard.selectors.discretisation_accuracy:DiscretisationAccuracy",
+            summary="the supernet's accuracy with an operation alone on its edge, after tuning (Wang et al. 2021)",
+        ),
+        Entry(
             name="random",
             place="dartboard.selectors.uniform:Uniform",
             summary="control: a cell drawn uniformly from the space",

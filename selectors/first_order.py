@@ -1,7 +1,7 @@
 """First order: what the loss would rise by without an operation, by its first derivative alone.
 
 With L the validation loss and the *cost* c = ∂L/∂p of an operation (S. Xie et al., "Understanding the wiring evolution
-in differentiable neural architecture search", AISTATS 2021, arXiv:2009.01272, section 4), removing the operation is a
+in differentiable neural architecture search", AISTATS 2021, arXiv:2009.01272), removing the operation is a
 step of -p[e, o] in its mixing weight, so
 
     o_e = argmax_o s[e, o],    s[e, o] = -p[e, o] · c[e, o] ≈ L(without o on e) - L

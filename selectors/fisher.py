@@ -1,7 +1,7 @@
 """Fisher: the second-order estimate of what removing an operation costs, with the Fisher information as curvature.
 
 L. Theis, I. Korshunova, A. Tejani, F. Huszár, "Faster gaze prediction with dense networks and Fisher pruning", 2018,
-arXiv:1801.05787, eq. 8 and 9, for channels; J. Turner et al., "BlockSwap", ICLR 2020, arXiv:1906.04113, eq. 2, summed
+arXiv:1801.05787, for channels; J. Turner et al., "BlockSwap", ICLR 2020, arXiv:1906.04113, summed
 over a block. With a gate z = 1 upon the output y of operation o on edge e, for image n of N,
 
     s[e, o] = 1/(2N) Σ_n (∂ℓ_n/∂z[e, o])²,    ∂ℓ_n/∂z = Σ_cells <p[e, o]·y_n, ∂ℓ/∂(p[e, o]·y_n)>

@@ -1,7 +1,7 @@
 """Shapley values of all operations, by random permutations, on the finished supernet.
 
 H. Xiao et al., "Shapley-NAS: Discovering Operation Contribution for Neural Architecture Search", CVPR 2022,
-arXiv:2206.09811, eq. 4 and 6. The players are the E·O operations; the worth v(S) of a set S is the supernet's accuracy
+arXiv:2206.09811. The players are the E·O operations; the worth v(S) of a set S is the supernet's accuracy
 (or minus its loss) with the mixing weights outside S set to 0. For permutation j, players leave one after the other:
 
     φ_j[i] = v(those that stay when i goes, and i) - v(those that stay when i goes)

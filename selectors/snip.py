@@ -1,7 +1,7 @@
 """SNIP: connection sensitivity, of operations as connections or of the weights that they have.
 
 N. Lee, T. Ajanthan, P. Torr, "SNIP: Single-shot network pruning based on connection sensitivity", ICLR 2019,
-arXiv:1810.02340, eq. 3 to 5: a connection with indicator c (its output is multiplied by c = 1) has sensitivity
+arXiv:1810.02340: a connection with indicator c (its output is multiplied by c = 1) has sensitivity
 |∂L/∂c|, normalised over all connections.
 
     level="operation"   the connection is an operation of an edge:  s[e, o] = |p[e, o] · ∂L/∂p[e, o]|
