@@ -75,5 +75,31 @@ SEARCHERS: Final = Catalogue(
             place="dartboard.searchers.dsnas:Dsnas",
             summary="DSNAS, sampled cells, logits follow their cost, one level (Hu et al. 2020)",
         ),
+        Entry(
+            name="spos",
+            place="dartboard.searchers.spos:Spos",
+            summary="supernet trained by uniformly sampled single paths (Guo et al. 2020)",
+        ),
+        Entry(
+            name="rsps",
+            place="dartboard.searchers.spos:Spos",
+            summary="the same as the benchmark's authors run it, 250 epochs (Li, Talwalkar 2019)",
+            options={"protocol": "autodl"},
+        ),
+        Entry(
+            name="beta-darts",
+            place="dartboard.searchers.beta_darts:BetaDarts",
+            summary="beta-DARTS, growing penalty on the logits' log-sum-exp (Ye et al. 2022)",
+        ),
+        Entry(
+            name="darts-aer",
+            place="dartboard.searchers.darts_aer:DartsAer",
+            summary="DARTS with an entropy term that turns from reward to penalty (Jing et al. 2023)",
+        ),
+        Entry(
+            name="lambda-darts",
+            place="dartboard.searchers.lambda_darts:LambdaDarts",
+            summary="Lambda-DARTS, weights trained so that cells agree on the mixture (Movahedi et al. 2023)",
+        ),
     ],
 )

@@ -62,7 +62,7 @@ def test_for_a_linear_loss_its_expectation_is_the_gradient_of_the_expected_loss(
 
 
 def test_a_step_costs_the_sampled_operations_by_finite_differences() -> None:
-    """After one step Adam has seen Σ_l c_l·(Z - p), each c by a central difference of the loss in that cell's weight."""
+    """After one step Adam has seen Σ_l c_l·(Z - p), each c a central difference of the loss in that cell's weight."""
     searcher = make(architecture_decay=0.0, cost_clamp=None)
     searcher.begin_epoch(0, torch.Generator().manual_seed(0))
     train = batch(0)
