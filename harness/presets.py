@@ -31,7 +31,7 @@ PRESETS: Final[Mapping[str, Preset]] = {
         valid_images=128,
         search={"epochs": 2, "batch_size": 32},
         selectors={
-            **{name: {"interval": 1} for name in ("perturbation", "perturbation-loss", "pt-magnitude")},
+            **{name: {"interval": 1} for name in ("perturbation", "perturbation-loss", "pt-magnitude", "sgas")},
             **{name: {"samples": 2} for name in ("shapley", "shapley-unbiased")},
             **{
                 name: {"cells": 6, "batches": 1, "recalibration": 1, "population": 5}

@@ -168,6 +168,11 @@ SELECTORS: Final = Catalogue(
             summary="the supernet's accuracy with an operation alone on its edge, after tuning (Wang et al. 2021)",
         ),
         Entry(
+            name="sgas",
+            place="dartboard.selectors.sgas:Sgas",
+            summary="settles the most important and certain edge first, training between (Li et al. 2020)",
+        ),
+        Entry(
             name="random",
             place="dartboard.selectors.uniform:Uniform",
             summary="control: a cell drawn uniformly from the space",
