@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "data": "Fetch a data set of images, or tell of one.",
     "train-cell": "Train one discrete cell from scratch by the benchmark's recipe.",
     "baseline": "Keep a run's chosen cells and accuracies as a baseline.",
+    "bench": "Measure time, memory and counts, beside the readable form.",
     "verify": "Check that a searcher or selector, perhaps your own, keeps the contract.",
     "check": "Compare a run with a baseline; exit 1 where something moved.",
 }

@@ -19,7 +19,17 @@ from torch import Tensor
 
 from dartboard.benchmark.reference import ROWS_BY_SOURCE
 from dartboard.benchmark.space import CONV1X1, CONV3X3, EDGES, NONE, POOL, SKIP
-from dartboard.benchmark.supernet import EPSILON, MOMENTUM, Norm, SearchCell, Supernet, classify, window_sizes
+from dartboard.benchmark.supernet import (
+    EPSILON,
+    MOMENTUM,
+    BatchNorm,
+    Convolution,
+    Norm,
+    SearchCell,
+    Supernet,
+    classify,
+    window_sizes,
+)
 
 Rows: TypeAlias = tuple[tuple[float, ...], ...]
 """The mixing weights of one cell on the host, edge by edge; a node's value depends on the rows before the next node."""
@@ -118,6 +128,8 @@ def _operate(cell: SearchCell, source: int, value: Tensor, present: Present, nor
         (CONV1X1, cell.conv1x1[source], cell.norm1x1[source]),
         (CONV3X3, cell.conv3x3[source], cell.norm3x3[source]),
     ):
+        assert isinstance(convolution, Convolution)
+        assert isinstance(layer, BatchNorm)
         kept = [place for place, edge in enumerate(edges) if (edge, operation) in present]
         if kept:
             parts = [
@@ -128,7 +140,7 @@ def _operate(cell: SearchCell, source: int, value: Tensor, present: Present, nor
             assert weight is not None
             y = F.conv2d(active, weight, padding=convolution.padding)
             y = F.batch_norm(y, mean, var, None, None, mean is None, MOMENTUM, EPSILON)
-            outputs |= {(edges[k], operation): part for k, part in zip(kept, y.split(c, dim=1), strict=True)}
+            outputs |= {(edges[k], operation): part for k, part in zip(kept, torch.split(y, c, dim=1), strict=True)}
     if any((edge, POOL) in present for edge in edges):
         pooled = F.conv2d(value, cell.box, padding=1, groups=c) / window_sizes(value)
         outputs |= {(edge, POOL): pooled for edge in edges}
@@ -137,5 +149,5 @@ def _operate(cell: SearchCell, source: int, value: Tensor, present: Present, nor
 
 def _keep(part: Tensor, kept: list[int], channels: int) -> Tensor:
     """The channels of the edges at the places `kept`."""
-    pieces = part.split(channels)
+    pieces = torch.split(part, channels)
     return part if len(kept) == len(pieces) else torch.cat([pieces[k] for k in kept])

@@ -1,0 +1,131 @@
+"""The work that `dartboard bench` measures on networks, and how it is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from dartboard.benchmark.contracts import Batch
+from dartboard.benchmark.reference import ReferenceSupernet
+from dartboard.benchmark.space import E
+from dartboard.benchmark.supernet import MixedNetwork, Supernet, SupernetConfig
+from dartboard.searchers.darts_v1 import Config, DartsV1
+from dartboard.selectors._evaluation import without_each
+from dartboard.selectors._passes import Passes
+
+if TYPE_CHECKING:
+    from dartboard.harness.bench import Settings
+
+CONVOLUTIONS: Final = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
+WAITS: Final = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+
+
+def network_work(target: str, variant: str, settings: Settings) -> Callable[[], object]:
+    """`supernet`: a forward pass without gradients. `step`: one of first-order DARTS. `select`: 30 masks, one batch.
+
+    The reference step is the published codes': one operation after the other, and each half computes the gradients of
+    weights and mixture alike.
+    """
+    generator = torch.Generator().manual_seed(0)
+    config = SupernetConfig(channels=settings.channels, cells_per_stage=settings.cells_per_stage)
+    fast = Supernet(config, generator=generator)
+    network: MixedNetwork = ReferenceSupernet(fast) if variant == "reference" else fast
+    batches = []
+    for _ in range(2):
+        images = torch.randn(settings.batch_size, 3, settings.image_size, settings.image_size, generator=generator)
+        batches.append(Batch(images, torch.randint(0, 10, (settings.batch_size,), generator=generator)))
+    train, valid = batches
+    searcher = DartsV1(network, Config(), generator=generator)
+    if target == "step":
+        if variant == "reference":
+            return lambda: published_step(searcher, train, valid)
+        return lambda: searcher.step(train, valid)
+    mixture = searcher.mixture().detach()
+    if target == "supernet":
+        return torch.no_grad()(lambda: network(train.images, mixture, "batch"))
+    masks = torch.cat([without_each(mixture, edge, renormalise=False) for edge in range(E)])
+    if variant == "shared":
+        return lambda: list(Passes(fast, masks).logits(train.images, "batch"))
+    return torch.no_grad()(lambda: [network(train.images, mask, "batch") for mask in masks])
+
+
+def published_step(searcher: DartsV1, train: Batch, valid: Batch) -> None:
+    """First-order DARTS as published code takes it: both halves compute all gradients and use their own."""
+    weights = searcher.weights.parameters
+    for batch, optimizer in ((valid, searcher.adam), (train, searcher.weights.sgd)):
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(searcher.supernet(batch.images, searcher.mixture()), batch.labels).backward()  # type: ignore[no-untyped-call]
+        if optimizer is searcher.weights.sgd:
+            nn.utils.clip_grad_norm_(weights, searcher.config.protocol.gradient_clip)
+        optimizer.step()
+    for parameter in (searcher.alpha, *weights):
+        parameter.grad = None
+
+
+class Counter(TorchDispatchMode):
+    """Counts what is dispatched: operations but views, waits of the host, bytes; keeps the convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types here
+        self.operations = self.host_waits = self.bytes_moved = self.flops = 0
+        self.convolutions: list[tuple[Any, tuple[Any, ...]]] = []
+        self._flops = FlopCounterMode(display=False)
+
+    def __enter__(self) -> Counter:
+        """Begin."""
+        self._flops.__enter__()  # type: ignore[no-untyped-call]  # as above
+        super().__enter__()  # type: ignore[no-untyped-call]  # as above
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """End."""
+        super().__exit__(*error)  # type: ignore[no-untyped-call]  # as above
+        self._flops.__exit__(*error)  # type: ignore[no-untyped-call]  # as above
+        self.flops = self._flops.get_total_flops()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count one operation and do it."""
+        made = func(*args, **(kwargs or {}))
+        if func in WAITS:
+            self.host_waits += 1
+        if not func.is_view and func is not torch.ops.aten.detach.default:
+            self.operations += 1
+            tensors = [leaf for leaf in tree_leaves((args, kwargs, made)) if isinstance(leaf, Tensor)]
+            self.bytes_moved += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        if func in CONVOLUTIONS:
+            self.convolutions.append((func, tuple(_outline(argument) for argument in args)))
+        return made
+
+
+def _outline(argument: Any) -> Any:
+    """A tensor's shape and order in memory, without its numbers; anything else as it is."""
+    return torch.empty_like(argument, device="meta") if isinstance(argument, Tensor) else argument
+
+
+def repeat_convolutions(calls: Sequence[tuple[Any, tuple[Any, ...]]], clock: Callable[[], float]) -> float:
+    """Seconds of these convolutions alone, the fastest of three times, on made-up numbers."""
+    made: dict[tuple[Any, ...], Tensor] = {}
+
+    def real(argument: Any) -> Any:
+        if not isinstance(argument, Tensor):
+            return argument
+        key = (argument.shape, argument.stride(), argument.dtype)
+        if key not in made:
+            made[key] = torch.rand_like(argument, device="cpu")
+        return made[key]
+
+    ready = [(function, [real(argument) for argument in arguments]) for function, arguments in calls]
+    best = float("inf")
+    for _ in range(3):
+        start = clock()
+        for function, arguments in ready:
+            function(*arguments)
+        best = min(best, clock() - start)
+    return best

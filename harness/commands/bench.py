@@ -1,0 +1,55 @@
+"""`dartboard bench`: time, memory and counts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from dartboard.harness.bench import TARGETS, Report, Settings, run_bench
+
+
+@click.command(epilog="Example: dartboard bench step --against reference --channels 8 --cells-per-stage 1")
+@click.argument("target", type=click.Choice(list(TARGETS)))
+@click.option(
+    "--against", type=click.Choice(["reference"]), help="Let the readable form take part: supernet, step, select."
+)
+@click.option("--channels", default=16, help="C of the supernet.", show_default=True)
+@click.option("--cells-per-stage", default=5, help="N of the supernet.", show_default=True)
+@click.option("--image-size", default=32, help="Pixels on a side.", show_default=True)
+@click.option("--batch-size", default=64, show_default=True)
+@click.option("--rounds", default=7, help="How often each variant has its turn.", show_default=True)
+@click.option("--threads", default=1, show_default=True)
+@click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", help="cpu: the process's own time.")
+@click.option("--no-memory", is_flag=True, help="Leave out peak memory, which takes a process for each variant.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(target: str, against: str | None, no_memory: bool, as_json: bool, **options: Any) -> None:
+    """Measure TARGET in rounds that take turns: medians, quartiles, ratios to the reference, and counts.
+
+    supernet: a forward pass. step: one step of first-order DARTS. select: the 30 masks of leave-one-out on one batch.
+    table: loading the embedded table, a million look-ups. images: ten batches. startup: two commands.
+    """
+    report = run_bench(target, Settings(**options), reference=against is not None, memory=not no_memory)
+    click.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(as_text(report)))
+
+
+def as_text(report: Report) -> list[str]:
+    """The report as lines of a table."""
+    settings = report.settings
+    rows = [("", "median ms", "quartiles", "ratio", "MiB", "operations", "waits", "GFLOP", "GB moved", "conv only ms")]
+    for v in report.variants:
+        counts = ("",) * 5
+        if v.counts is not None:
+            c = v.counts
+            sizes = (f"{c.flops / 1e9:.1f}", f"{c.bytes_moved / 1e9:.1f}", f"{1e3 * c.convolution_seconds:.1f}")
+            counts = (f"{c.operations:,}", str(c.host_waits), *sizes)
+        ratio = "" if v.ratio is None else f"{v.ratio:.2f}x"
+        memory = "" if v.peak_memory_mb is None else f"{v.peak_memory_mb:.0f}"
+        spread = f"{1e3 * v.low:.1f} to {1e3 * v.high:.1f}"
+        rows.append((v.name, f"{1e3 * v.seconds:.1f}", spread, ratio, memory, *counts))
+    network = f"C={settings.channels}, N={settings.cells_per_stage}"
+    size = f"{network}, {settings.image_size} pixels, batch {settings.batch_size}"
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [f"{report.target}: {size}; {settings.rounds} rounds; {report.machine}", *lines]
