@@ -17,7 +17,9 @@ and both mixed products are central differences of length r:
 **The score is 0 in exact arithmetic**: a softmax does not change when all logits of an edge grow alike, so L_θα 1 = 0.
 What is left is rounding (`identity`, `neumann`) or, since `sherman-morrison` takes the two sides of a difference on
 different batches, the noise of drawing batches. `direction="noise"` puts a random v of the same length in its place:
-where that does as well (`im-null`), the score says nothing. The notes tell ‖L_θα 1‖/‖L_θα u‖ for a random u, and ‖v‖.
+where that does as well (`im-null`), the score says nothing. Where even the rounding is 0, all scores are, and the cell
+is drawn at random instead of being the first operation everywhere. The notes tell ‖L_θα 1‖/‖L_θα u‖ for a random u, and
+‖v‖.
 
 Differences from the released code: H⁻¹ by Woodbury's closed form in place of a recursion that leaves its last step out
 and overwrites its stored gradients; the factor η (no choice depends on it); the weights are never written to.
@@ -142,10 +144,11 @@ class ImLiteral:
                 parts.append(second((batch, batch), q))
             s = mean(parts)
         scores = (0 - s).cpu().numpy()
+        ranked = scores if scores.any() else torch.rand(E, O, generator=stream(root, "ties")).double().numpy()
         control = softmax_invariance(network, mixture, drawn("control")[0], stream(root, "random"))
         images = loss.images + control.images
         return Selection(
-            cell=choose(scores, exclude_none=config.exclude_none),
+            cell=choose(ranked, exclude_none=config.exclude_none),
             scores=scores,
             images=images,
             gradient_images=images,

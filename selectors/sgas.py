@@ -70,7 +70,8 @@ def without_none(mixture: NDArray[np.float64]) -> NDArray[np.float64]:
 def certainty(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """(...): 1 - entropy/ln n of shares (..., n); 1 for one-hot, 0 for uniform shares."""
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    return 1 + (shares * logs).sum(-1) / np.log(shares.shape[-1])
+    certain: NDArray[np.float64] = 1 + (shares * logs).sum(-1) / np.log(shares.shape[-1])
+    return certain
 
 
 def stability(shares: NDArray[np.float64], past: NDArray[np.float64]) -> NDArray[np.float64]:

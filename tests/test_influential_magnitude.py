@@ -288,6 +288,16 @@ def test_the_null_direction_is_as_long(trained: TrainedSupernet) -> None:
     assert not np.array_equal(answers[0].scores, answers[1].scores)  # type: ignore[arg-type]  # both have scores
 
 
+def test_scores_of_nothing_draw_the_cell(trained: TrainedSupernet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the direction has no length at all, the scores are 0 and the cells are random ones without `none`."""
+    monkeypatch.setattr(im_literal, "difference", lambda side, *_: torch.zeros_like(side(0.0, 0)))
+    criterion = im_literal.ImLiteral(im_literal.Config(inverse="identity", batches=1))
+    answers = [criterion.select(trained, data(), stream(seed, "select")) for seed in range(3)]
+    assert all(answer.scores is not None and not answer.scores.any() for answer in answers)
+    assert len({answer.cell for answer in answers}) == 3
+    assert not any(NONE in answer.cell.operations for answer in answers)
+
+
 def test_a_vector_without_length_has_no_product() -> None:
     """The central difference along a zero vector is 0, not NaN."""
     assert torch.equal(im_literal.difference(lambda s, _: torch.ones(2) * s, 0.0, 0.01), torch.zeros(2).double())
