@@ -41,7 +41,7 @@ PRESETS: Final[Mapping[str, Preset]] = {
                 name: {"batches": 1}
                 for name in ("shapley-exact-edge", "beam-perturbation", "is-darts", "channel-variance")
             },
-            "discretisation-accuracy": {"epochs": 1, "batches": 1},
+            "discretisation-accuracy": {"epochs": 0, "batches": 1},
             **{
                 f"im-{name}": {"batches": 1}
                 for name in (
