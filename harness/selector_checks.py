@@ -112,7 +112,7 @@ def check_same_generator_same_answer(case: SelectorCase) -> None:
             answers.append(case.select(toy_trained()))
     finally:
         torch.random.set_rng_state(state)
-    _require_equal(*answers, "two selections with equal generators")
+    _require_equal(answers[0], answers[1], "two selections with equal generators")
 
 
 def check_nan_raises(case: SelectorCase) -> None:
@@ -176,7 +176,7 @@ def check_images_counted(case: SelectorCase) -> None:
                 pushed["gradient_images"] += uncounted.pop()
 
         if logits.requires_grad:
-            logits.register_hook(count_gradient)
+            logits.register_hook(count_gradient)  # type: ignore[no-untyped-call]  # torch gives it no type
 
     trained.supernet.register_forward_hook(count)
     answer = case.select(trained)
@@ -186,10 +186,10 @@ def check_images_counted(case: SelectorCase) -> None:
 
 
 def check_journal_resumes(case: SelectorCase) -> None:
-    """Interrupted after the first, second or third entry of its journal, it ends in the same answer bit for bit."""
+    """Interrupted after the first or the last entry of its journal, it ends in the same answer bit for bit."""
     whole = _Journal()
     expected = case.select(toy_trained(), journal=whole)
-    for saves in range(1, min(3, whole.saves) + 1):
+    for saves in {1, whole.saves} if whole.saves else ():
         journal = _Journal(interrupt_after=saves)
         with contextlib.suppress(_Planted):
             case.select(toy_trained(), journal=journal)
@@ -228,7 +228,7 @@ def check_chooses_from_the_table(case: SelectorCase) -> None:
     changed = differences(before, global_random_state())
     require(not changed, f"it changed {', '.join(changed)}")
     _require_well_formed(answers[0])
-    _require_equal(*answers, "two answers from the same table")
+    _require_equal(answers[0], answers[1], "two answers from the same table")
 
 
 YARDSTICK_CHECKS: Final = (check_described, check_configuration_frozen, check_chooses_from_the_table)
