@@ -241,7 +241,7 @@ def test_the_oracle_is_the_best_cell_of_the_metric_asked_for() -> None:
             {"exclude_nothing": True},
             "unknown option of the selector 'mine' 'exclude_nothing'; did you mean",
         ),
-        ("random", {"seed": 3}, "the selector 'mine' has no options; got 'seed'"),
+        ("prior", {"seed": 3}, "the selector 'mine' has no options; got 'seed'"),
     ],
 )
 def test_options_that_do_not_fit_a_selector_are_refused(name: str, options: dict[str, Any], message: str) -> None:
