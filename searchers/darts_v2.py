@@ -10,6 +10,10 @@ With ξ the weights' learning rate, m the momentum buffer, μ the momentum and �
 and α ← Adam(g); then the ordinary weight step on the same training batch. The mixed product is the central difference
 [∇_α L_train(w + εv, α) - ∇_α L_train(w - εv, α)] / 2ε with ε = 0.01/‖v‖, or exact (`mixed_product="exact"`).
 
+The published step is too large for small networks: on supernets of C = 4 and 8, N = 1 (float64, 8x8 images, near-fresh
+weights) its g was 77 and 43 % off, as much as the second-order term itself; steps a hundred times smaller are exact to
+1e-6. It stays the default because it is the published method; `mixed_product="exact"` costs one pass less and is right.
+
 Differences from the published code: the virtual passes normalise by the batch and leave the running statistics alone
 (there the ±ε passes move them); the weights are never overwritten, so they need not be restored; the norm of the
 weights does not count α.
