@@ -11,8 +11,8 @@ and α ← Adam(g); then the ordinary weight step on the same training batch. Th
 [∇_α L_train(w + εv, α) - ∇_α L_train(w - εv, α)] / 2ε with ε = 0.01/‖v‖, or exact (`mixed_product="exact"`).
 
 The published step is too large for small networks: on supernets of C = 4 and 8, N = 1 (float64, 8x8 images, near-fresh
-weights) its g was 77 and 43 % off, as much as the second-order term itself; at C = 2, steps from 3e-4 down were right to
-2e-6. It stays the default because it is the published method; `mixed_product="exact"` costs one pass less and is right.
+weights) its g was 77 and 43 % off, as much as the second-order term itself; at C = 2, steps from 3e-4 down were right
+to 2e-6. It stays the default because it is the published method; `mixed_product="exact"` costs one pass less and is right.
 
 Differences from the published code: the virtual passes normalise by the batch and leave the running statistics alone
 (there the ±ε passes move them); the weights are never overwritten, so they need not be restored; the norm of the
