@@ -12,7 +12,8 @@ and α ← Adam(g); then the ordinary weight step on the same training batch. Th
 
 The published step is too large for small networks: on supernets of C = 4 and 8, N = 1 (float64, 8x8 images, near-fresh
 weights) its g was 77 and 43 % off, as much as the second-order term itself; at C = 2, steps from 3e-4 down were right
-to 2e-6. It stays the default because it is the published method; `mixed_product="exact"` costs one pass less and is right.
+to 2e-6. It stays the default because it is the published method; `mixed_product="exact"` is right and takes one pass
+less.
 
 Differences from the published code: the virtual passes normalise by the batch and leave the running statistics alone
 (there the ±ε passes move them); the weights are never overwritten, so they need not be restored; the norm of the
