@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from itertools import product
 from typing import Any
 
@@ -95,7 +96,8 @@ def test_two_edges_by_brute_force(rank: Any) -> None:
 def test_a_wider_beam_is_no_worse_at_the_end_of_two_edges() -> None:
     """After the second edge the best of a wider beam is at least the best of a narrower one."""
     best = [select(width=width).trace[1]["beam"][0]["value"] for width in (1, 3, O)]
-    assert best == sorted(best)
+    for narrower, wider in itertools.pairwise(best):
+        assert wider >= narrower - 1e-12  # float64's rounding: masks that are scored together share what they compute
 
 
 def test_projected_value_is_the_cells() -> None:
