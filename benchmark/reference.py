@@ -124,7 +124,7 @@ class ReferenceSupernet(Skeleton, MixedNetwork):
             if isinstance(block, ReferenceCell):
                 for operation, kernel in KERNEL.items():
                     for source, rows in enumerate(ROWS_BY_SOURCE):
-                        parts = [block.edges[e][operation].convolution.weight.grad for e in rows]  # type: ignore[index]
+                        parts = [block.edges[e][operation].convolution.weight.grad for e in rows]  # type: ignore[index]  # a ModuleList
                         gradients[f"blocks.{index}.conv{kernel}x{kernel}.{source}.weight"] = torch.cat(parts)
         return gradients
 

@@ -244,7 +244,7 @@ class SearchCell(nn.Module):
             out = self.norm3x3[source](self.conv3x3[source](active), norm, weight.conv3x3)
             out.add_(self.norm1x1[source](self.conv1x1[source](active), norm, weight.conv1x1))
             averaged = F.conv2d(value, self.box, padding=1, groups=self.channels) * weight.per_pixel
-            value, *rest = _AddEdges.apply(out, value, averaged, weight.skip, weight.pool, *totals)  # type: ignore[no-untyped-call]
+            value, *rest = _AddEdges.apply(out, value, averaged, weight.skip, weight.pool, *totals)  # type: ignore[no-untyped-call]  # torch has no type
             totals = tuple(rest)
         return value
 
