@@ -5,6 +5,7 @@
       records.jsonl    one `RunRecord` a line, appended when a selector has answered
       searches/<searcher>--<dataset>--seed<k>/
           epochs.jsonl one `EpochRecord` a line, appended when an epoch is over
+          diagnostics.jsonl  what was measured of the supernet (`dartboard.results.diagnostics`)
       report/          what `dartboard report` writes
 
 A line is appended whole and synchronised to the disk. A power cut can leave a last line torn: readers pass over it and
@@ -20,12 +21,15 @@ import os
 import re
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar
 
 from dartboard.benchmark.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 SCHEMA_VERSION: Final = 1
 """Raised when a field changes its meaning or goes; a file of another version is refused."""
@@ -178,7 +182,7 @@ class RunHeader:
     schema_version: int = SCHEMA_VERSION
 
 
-Row = TypeVar("Row", RunRecord, EpochRecord, RunHeader)
+Row = TypeVar("Row", bound="DataclassInstance")
 
 
 # The layout.
@@ -231,7 +235,7 @@ def accuracy_metric(name: str) -> str:
 # To and from JSON.
 
 
-def to_json(row: RunRecord | EpochRecord | RunHeader) -> dict[str, Any]:
+def to_json(row: DataclassInstance) -> dict[str, Any]:
     """The flat JSON object of a record; a number that is not finite becomes None."""
     values: dict[str, Any] = {}
     for entry in dataclasses.fields(row):
@@ -287,12 +291,12 @@ def comparable(record: RunRecord) -> dict[str, Any]:
 
 def append_record(folder: Path, record: RunRecord) -> None:
     """Add a record to a run folder, durably: when this returns, a power cut cannot take it."""
-    _append(records_path(folder), to_json(record))
+    append_line(records_path(folder), to_json(record))
 
 
 def append_epoch(search: Path, epoch: EpochRecord) -> None:
     """Add a finished epoch to a search's folder, durably."""
-    _append(search / "epochs.jsonl", to_json(epoch))
+    append_line(search / "epochs.jsonl", to_json(epoch))
 
 
 def numbered_records(folder: Path) -> list[tuple[int, RunRecord]]:
@@ -302,7 +306,7 @@ def numbered_records(folder: Path) -> list[tuple[int, RunRecord]]:
         InputError: with the file and line, when a line before the last is malformed.
     """
     latest: dict[RunKey, tuple[int, RunRecord]] = {}
-    for number, record in _read_lines(records_path(folder), RunRecord):
+    for number, record in read_lines(records_path(folder), RunRecord):
         latest.pop(record.key, None)
         latest[record.key] = (number, record)
     return list(latest.values())
@@ -325,7 +329,7 @@ def read_epochs(search: Path) -> list[EpochRecord]:
         InputError: with the file and line, when a line is malformed or the epochs do not count 1, 2, 3, ...
     """
     path = search / "epochs.jsonl"
-    epochs = [epoch for _, epoch in _read_lines(path, EpochRecord)]
+    epochs = [epoch for _, epoch in read_lines(path, EpochRecord)]
     for number, epoch in enumerate(epochs, start=1):
         if epoch.epoch != number:
             raise InputError(f"{path}: line {number} should be epoch {number}, and is epoch {epoch.epoch}")
@@ -334,10 +338,14 @@ def read_epochs(search: Path) -> list[EpochRecord]:
 
 def keep_epochs(search: Path, count: int) -> None:
     """Drop the epochs after the first `count`, atomically: a checkpoint of epoch `count` goes on from there."""
-    path = search / "epochs.jsonl"
+    keep_lines(search / "epochs.jsonl", lambda number: number <= count)
+
+
+def keep_lines(path: Path, keep: Callable[[int], bool]) -> None:
+    """Drop the lines of a file for which `keep(number from 1)` is false, and a torn last one, atomically."""
     if path.exists():
-        kept = _whole_lines(path.read_bytes())[:count]
-        _replace(path, b"".join(line + b"\n" for line in kept))
+        numbered = enumerate(_whole_lines(path.read_bytes()), start=1)
+        _replace(path, b"".join(line + b"\n" for number, line in numbered if keep(number)))
 
 
 def write_header(folder: Path, header: RunHeader) -> None:
@@ -366,7 +374,8 @@ def write_json(path: Path, value: object) -> None:
     _replace(path, text.encode() + b"\n")
 
 
-def _append(path: Path, values: dict[str, Any]) -> None:
+def append_line(path: Path, values: dict[str, Any]) -> None:
+    """Add a line of JSON to a file, durably, making the file and its folder where they are missing."""
     line = json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
@@ -406,7 +415,12 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _read_lines(path: Path, kind: type[Row]) -> list[tuple[int, Row]]:
+def read_lines(path: Path, kind: type[Row]) -> list[tuple[int, Row]]:
+    """The records in a file of JSON lines, each with its line's number (from 1); [] where there is no file.
+
+    Raises:
+        InputError: with the file and line, when a line before the last is malformed.
+    """
     if not path.exists():
         return []
     rows = []
