@@ -301,6 +301,11 @@ class WeightSharing(ABC):
     def weight_step(self, train: Batch) -> Half:
         """Move the weights; the loss returned is that of `train`."""
 
+    @property
+    def finished(self) -> bool:
+        """See `Searcher.finished`."""
+        return False
+
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Set the weights' learning rate, and the generator of the epoch's draws."""
         self.generator = generator
@@ -333,8 +338,8 @@ class WeightSharing(ABC):
 class Bilevel(WeightSharing):
     """The parts of a method with one (E, O) matrix of logits under Adam: not a method, either.
 
-    A method gives `architecture_step`, and overrides what else is its own. The arguments are those of `WeightSharing`;
-    the initial logits are drawn from `generator`.
+    A method gives `architecture_step` (often `first_order`), and overrides what else is its own. The arguments are
+    those of `WeightSharing`; the initial logits are drawn from `generator`.
     """
 
     def __init__(self, supernet: MixedNetwork, config: MethodConfig, *, generator: torch.Generator) -> None:
@@ -345,6 +350,12 @@ class Bilevel(WeightSharing):
     def mixture(self) -> Tensor:
         """(E, O): softmax of the logits."""
         return self.alpha.softmax(-1)
+
+    def first_order(self, valid: Batch, mixture: Tensor) -> Half:
+        """α ← Adam(∇_α L_val(w, mixture)), `mixture` having its graph back to the logits."""
+        half = evaluate(lambda images: self.supernet(images, mixture), valid)
+        step_with(self.adam, [self.alpha], torch.autograd.grad(half.loss, [self.alpha]))
+        return half
 
     def weight_step(self, train: Batch) -> Half:
         """Move the weights down the loss of `train` under today's mixture."""

@@ -15,10 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
-
 from dartboard.benchmark.contracts import Batch
-from dartboard.searchers._training import PROTOCOLS, Bilevel, Half, Protocol, evaluate, step_with
+from dartboard.searchers._training import PROTOCOLS, Bilevel, Half, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +36,4 @@ class DartsV1(Bilevel):
 
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (first order sees no training batch)
         """α ← Adam(∇_α L_val(w, α))."""
-        half = evaluate(lambda images: self.supernet(images, self.mixture()), valid)
-        step_with(self.adam, [self.alpha], torch.autograd.grad(half.loss, [self.alpha]))
-        return half
+        return self.first_order(valid, self.mixture())

@@ -33,12 +33,10 @@ from dartboard.searchers._training import (
     Bilevel,
     Half,
     Protocol,
-    evaluate,
     gumbel,
     linear,
     one_hot_of_largest,
     resolve_protocol,
-    step_with,
     straight_through,
 )
 
@@ -92,10 +90,7 @@ class Gdas(Bilevel):
 
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (first order sees no training batch)
         """α ← Adam(∇_α L_val(w, h))."""
-        mixture = self.draw()
-        half = evaluate(lambda images: self.supernet(images, mixture), valid)
-        step_with(self.adam, [self.alpha], torch.autograd.grad(half.loss, [self.alpha]))
-        return half
+        return self.first_order(valid, self.draw())
 
     def weight_step(self, train: Batch) -> Half:
         """w ← SGD(∇_w L_train(w, h))."""

@@ -32,7 +32,7 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.supernet import Supernet
-from dartboard.searchers._training import Bilevel, Half, Protocol, evaluate, linear, resolve_protocol, step_with
+from dartboard.searchers._training import Bilevel, Half, Protocol, evaluate, linear, resolve_protocol
 
 OWN_PROTOCOL: Mapping[str, Mapping[str, Any]] = {
     "ucla": {"architecture_learning_rate": 1e-4, "order": "weights-first"},
@@ -104,9 +104,7 @@ class LambdaDarts(Bilevel):
 
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (first order sees no training batch)
         """α ← Adam(∇_α L_val(w, p))."""
-        half = evaluate(lambda images: self.supernet(images, self.mixture()), valid)
-        step_with(self.adam, [self.alpha], torch.autograd.grad(half.loss, [self.alpha]))
-        return half
+        return self.first_order(valid, self.mixture())
 
     def weight_step(self, train: Batch) -> Half:
         """w ← SGD(∇_w L_train - λ_t ∇_w Λ)."""

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
-from dartboard.searchers._training import PROTOCOLS, Bilevel, Half, Protocol, evaluate, step_with, straight_through
+from dartboard.searchers._training import PROTOCOLS, Bilevel, Half, Protocol, evaluate, straight_through
 from dartboard.searchers.sdarts_rs import clip, perturb, radius_of
 
 
@@ -100,9 +100,7 @@ class SdartsAdv(Bilevel):
 
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (first order sees no training batch)
         """α ← Adam(∇_α L_val(w, p₀))."""
-        half = evaluate(lambda images: self.supernet(images, self.mixture()), valid)
-        step_with(self.adam, [self.alpha], torch.autograd.grad(half.loss, [self.alpha]))
-        return half
+        return self.first_order(valid, self.mixture())
 
     def weight_step(self, train: Batch) -> Half:
         """w ← SGD(∇_w L_train(w, p)) at the mixture where the attack ended."""

@@ -27,9 +27,7 @@ from dartboard.searchers._training import (
     Bilevel,
     Half,
     Protocol,
-    evaluate,
     one_hot_of_largest,
-    step_with,
     straight_through,
     uniform,
 )
@@ -86,9 +84,7 @@ class SdartsRs(Bilevel):
 
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (first order sees no training batch)
         """α ← Adam(∇_α L_val(w, p))."""
-        half = evaluate(lambda images: self.supernet(images, self.mixture()), valid)
-        step_with(self.adam, [self.alpha], torch.autograd.grad(half.loss, [self.alpha]))
-        return half
+        return self.first_order(valid, self.mixture())
 
     def weight_step(self, train: Batch) -> Half:
         """w ← SGD(∇_w L_train(w, clip(p + δ)))."""

@@ -87,10 +87,7 @@ class Snas(Bilevel):
         """α ← Adam(∇_α L_val(w, Z)); on a single level, a look at the validation batch."""
         if self.config.level == "single":
             return look(lambda images: self.supernet(images, self.mixture(), "batch"), valid)
-        mixture = self.draw()
-        half = evaluate(lambda images: self.supernet(images, mixture), valid)
-        step_with(self.adam, [self.alpha], torch.autograd.grad(half.loss, [self.alpha]))
-        return half
+        return self.first_order(valid, self.draw())
 
     def weight_step(self, train: Batch) -> Half:
         """w ← SGD(∇_w L_train(w, Z)); on a single level, α ← Adam(∇_α L_train(w, Z)) as well, from the same pass."""
