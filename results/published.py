@@ -1,0 +1,371 @@
+"""The published NAS-Bench-201 numbers, with where each was read and how sure that is; and ours held against them.
+
+The numbers are facts of the literature in `published.csv` beside this file, one a line. Few of them were read in the
+paper itself: the mark in the column `evidence` says where, and one that is from memory is never shown without it.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from dartboard.results.records import RunHeader, RunRecord
+from dartboard.results.wording import listed
+
+EVIDENCE: Final[Mapping[str, str]] = {
+    "[paper]": "read in the paper's own text",
+    "[issue]": "an issue thread of the method's repository",
+    "[V-log]": "recomputed from logs or data files in a public repository",
+    "[V-text]": "read in a third party's text or table",
+    "[2nd]": "a later paper or site that quotes the number",
+    "authors' README": "read in the authors' README",
+    "no mark": "in our notes without a mark",
+    "[mem]": "from memory, unverified",
+    "[MEM]": "from memory, unverified",
+}
+"""What each mark of the column `evidence` means."""
+
+FROM_MEMORY: Final = ("[mem]", "[MEM]")
+
+CONFIDENCE: Final = 0.95
+"""Of the interval for the difference of two means."""
+
+Word = Literal["agrees", "differs", "not comparable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Under what conditions a number came about; None where that is not known.
+
+    Two numbers are comparable where all of these are known and the same.
+    """
+
+    searched_on: str | None = None  # the data set of the search: "cifar10", ...
+    train_images: int | None = None  # of the search, both halves together
+    image_size: int | None = None  # pixels a side
+    epochs: int | None = None  # of the search
+    recipe: str | None = None  # how weights and architecture are trained: a key of `RECIPES`, and what departs from it
+    batch_norm: str | None = None  # of the search cells: "running" statistics are kept, or the "batch"'s taken
+    none_allowed: bool | None = None  # whether an edge may be `none`
+    halves: str | None = None  # how the images are split: "contiguous", "random", "all images", ...
+    channels: int | None = None  # C of the supernet
+    cells_per_stage: int | None = None  # N of the supernet
+
+
+WORDS: Final[Mapping[str, str]] = {
+    "searched_on": "the data set of the search",
+    "train_images": "the number of search images",
+    "image_size": "the images' size",
+    "epochs": "the epochs of the search",
+    "recipe": "the recipe of training",
+    "batch_norm": "the batch norm of the search cells",
+    "none_allowed": "whether `none` may be chosen",
+    "halves": "the split into halves",
+    "channels": "the supernet's C",
+    "cells_per_stage": "the supernet's N",
+}
+"""Each field of a `Setting` in words."""
+
+RECIPES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "ucla": {
+        "batch_size": 64,
+        "order": "architecture-first",
+        "weight_learning_rate": 0.025,
+        "weight_learning_rate_min": 0.001,
+        "weight_momentum": 0.9,
+        "weight_decay": 3e-4,
+        "nesterov": False,
+        "gradient_clip": 5.0,
+        "architecture_learning_rate": 3e-4,
+        "architecture_decay": 1e-3,
+    },
+    "autodl": {
+        "batch_size": 64,
+        "order": "weights-first",
+        "weight_learning_rate": 0.025,
+        "weight_learning_rate_min": 0.001,
+        "weight_momentum": 0.9,
+        "weight_decay": 5e-4,
+        "nesterov": True,
+        "gradient_clip": 5.0,
+        "architecture_learning_rate": 3e-4,
+        "architecture_decay": 1e-3,
+    },
+}
+"""The two recipes of the literature; the other fields of a protocol have their own place in a `Setting`."""
+
+WHOLE: Final[Mapping[str, tuple[int, int]]] = {
+    "cifar10": (50_000, 32),
+    "cifar100": (50_000, 32),
+    "imagenet16-120": (151_700, 16),
+}
+"""Images and pixels a side of the training sets, all of which the published searches split."""
+
+QUERY_SEARCHES: Final = ("random-search", "regularised-evolution", "svge-bo")
+"""Searches that train single cells: their budget is a number of cells, and nothing in a `Setting` describes them."""
+
+OWN_SELECTOR: Final[Mapping[str, str]] = {
+    "spos": "one-shot-best",
+    "rsps": "one-shot-best",
+    **dict.fromkeys(QUERY_SEARCHES, "queries"),
+}
+"""The selector by which a method itself chooses, where that is not `magnitude`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """One published number: the mean true accuracy of the cells that a method chose."""
+
+    method: str  # our name for it, in the catalogue or not
+    selector: str | None  # None: the method's own
+    variant: str  # what tells this row from others of the method; "" where nothing has to
+    dataset: str  # that the cells were looked up on: "cifar10", "cifar100", "imagenet16-120"
+    split: str  # "valid" or "test"
+    mean: float  # percent
+    std: float | None  # as printed; None where none is
+    n: int | None  # runs; None where not known
+    setting: Setting
+    source: str
+    table: str  # its number in the source; "" where there is none, or it is not known
+    arxiv: str  # id of the source; "" where it has none or we do not know it
+    evidence: str  # a key of `EVIDENCE`
+    note: str
+
+    @property
+    def from_memory(self) -> bool:
+        """Whether the number is unverified: never to be shown without saying so."""
+        return self.evidence in FROM_MEMORY
+
+    @property
+    def metric(self) -> str:
+        """The metric of our tables that it is: CIFAR-10's validation accuracy is that of `cifar10-valid`."""
+        dataset = "cifar10-valid" if (self.dataset, self.split) == ("cifar10", "valid") else self.dataset
+        return f"{dataset}/{self.split}/200"
+
+    @property
+    def cited(self) -> str:
+        """Source, table and mark in a line."""
+        arxiv = f"arXiv:{self.arxiv}" if self.arxiv else ""
+        return f"{', '.join(part for part in (self.source, self.table, arxiv) if part)} ({self.evidence})"
+
+
+@cache
+def read_published() -> tuple[Published, ...]:
+    """All published numbers, in the file's order.
+
+    Raises:
+        ValueError: when the file that ships with the package is not what it should be.
+    """
+    with Path(__file__).with_name("published.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(_published(row) for row in csv.DictReader(file, strict=True))
+
+
+def _published(row: Mapping[str, str]) -> Published:
+    if row["evidence"] not in EVIDENCE:
+        raise ValueError(f"no mark of evidence: {row['evidence']!r}")
+    searched_on = row["searched_on"] or None
+    images, size = WHOLE[searched_on] if searched_on else (None, None)
+    return Published(
+        **{name: row[name] for name in ("method", "variant", "dataset", "split", "source", "table", "arxiv")},
+        selector=row["selector"] or None,
+        mean=float(row["mean"]),
+        std=float(row["std"]) if row["std"] else None,
+        n=_whole(row["n"]),
+        setting=Setting(
+            searched_on=searched_on,
+            train_images=images,
+            image_size=size,
+            epochs=_whole(row["epochs"]),
+            recipe=row["recipe"] or None,
+            batch_norm=row["batch_norm"] or None,
+            none_allowed={"yes": True, "no": False, "": None}[row["none_allowed"]],
+            halves=row["halves"] or None,
+            channels=_whole(row["channels"]),
+            cells_per_stage=_whole(row["cells_per_stage"]),
+        ),
+        evidence=row["evidence"],
+        note=row["note"],
+    )
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text else None
+
+
+def published_of(method: str, selector: str | None = None) -> tuple[Published, ...]:
+    """The published numbers of a method by our name, as chosen by `selector` (None: the method's own)."""
+    own = OWN_SELECTOR.get(method, "magnitude")
+    wanted = None if selector in (None, own) else selector
+    return tuple(row for row in read_published() if (row.method, row.selector) == (method, wanted))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ours:
+    """What we measured of one method with one selector, over seeds."""
+
+    method: str  # the catalogue's name, whatever label the grid gave it
+    selector: str  # likewise
+    setting: Setting
+    accuracies: Mapping[str, tuple[float, ...]]  # percent, by metric, one for each seed
+    table_official: bool
+
+
+def ours(records: Iterable[RunRecord], header: RunHeader) -> list[Ours]:
+    """What a run folder has of each search method, data set and selector, in the order of the records."""
+    members: dict[tuple[str, str, str], list[RunRecord]] = {}
+    for record in records:
+        if record.ok:
+            members.setdefault((record.searcher, record.dataset, record.selector), []).append(record)
+    found = []
+    for (searcher, _, selector), rows in members.items():
+        of_searcher = _options(header, "searchers", searcher)
+        of_selector = _options(header, "selectors", selector)
+        metrics = dict.fromkeys(metric for record in rows for metric in record.accuracies)
+        found.append(
+            Ours(
+                method=_catalogue_name(of_searcher, searcher),
+                selector=_catalogue_name(of_selector, selector),
+                setting=_setting(rows[0], header, of_searcher, of_selector),
+                accuracies={m: tuple(r.accuracies[m] for r in rows if m in r.accuracies) for m in metrics},
+                table_official=all(record.table_official is True for record in rows),
+            )
+        )
+    return found
+
+
+def _options(header: RunHeader, kind: str, label: str) -> Mapping[str, Any]:
+    options: Mapping[str, Any] = header.options.get(kind, {}).get(label, {})
+    return options
+
+
+def _catalogue_name(options: Mapping[str, Any], label: str) -> str:
+    """The name that published rows use: the label without what a grid put behind an @, else the method's own name."""
+    name = label.partition("@")[0]
+    known = {row.method for row in read_published()} | {row.selector for row in read_published()}
+    return name if name in known else str(options.get("method", name))
+
+
+def _setting(record: RunRecord, header: RunHeader, searcher: Mapping[str, Any], selector: Mapping[str, Any]) -> Setting:
+    protocol: Mapping[str, Any] = searcher.get("protocol", {})
+    tracked = protocol.get("track_running_stats")
+    images = header.images.get(record.dataset, {})
+    halves = (record.train_images, record.valid_images)
+    source = str(images.get("name", record.dataset))
+    return Setting(
+        searched_on=source if source in WHOLE else f"{source} (a pack of images)",
+        train_images=None if None in halves else sum(half or 0 for half in halves),
+        image_size=record.image_size,
+        epochs=protocol.get("epochs", record.search_epochs),
+        recipe=_recipe(protocol),
+        batch_norm=None if tracked is None else ("running" if tracked else "batch"),
+        none_allowed=not (selector.get("exclude_none") or searcher.get("exclude_none")),
+        halves=protocol.get("split"),
+        channels=record.channels,
+        cells_per_stage=record.cells_per_stage,
+    )
+
+
+def _recipe(protocol: Mapping[str, Any]) -> str | None:
+    """The nearest of `RECIPES`, and in what the protocol departs from it: `ucla but weight_decay=0.001`."""
+    if not protocol:
+        return None
+    departures = {
+        name: [f"{key}={protocol.get(key)}" for key, value in sorted(recipe.items()) if protocol.get(key) != value]
+        for name, recipe in RECIPES.items()
+    }
+    nearest = min(departures, key=lambda name: len(departures[name]))
+    return f"{nearest} but {', '.join(departures[nearest])}" if departures[nearest] else nearest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether our number agrees with a published one, and why that is so."""
+
+    word: Word
+    reasons: tuple[str, ...]  # in words, at least one
+    difference: float | None = None  # ours less theirs, in percentage points; None where we have no number
+    low: float | None = None  # of the interval for the difference; None where the word is "not comparable"
+    high: float | None = None
+
+
+def compare(published: Published, ours: Ours) -> Verdict:
+    """Hold ours against a published number.
+
+    Comparable are two numbers of one protocol only: every field of `Setting` is known of both and the same, the table
+    is the official one, and we have at least two seeds. Then they agree where the 95 % interval for the difference of
+    the means holds 0: Welch's, from both standard deviations; where the publication prints no spread or no number of
+    runs, its mean is taken as exact and the interval is that of our seeds. The interval is widened by half a unit
+    of the last printed figure, 0.005.
+    """
+    values = ours.accuracies.get(published.metric, ())
+    difference = math.fsum(values) / len(values) - published.mean if values else None
+    reasons = _obstacles(published, ours, len(values))
+    if reasons or difference is None:
+        return Verdict(word="not comparable", reasons=tuple(reasons), difference=difference)
+    margin = 0.005 + _half_width(values, published)
+    low, high = difference - margin, difference + margin
+    agrees = low <= 0 <= high
+    interval = (
+        f"the {CONFIDENCE:.0%} interval of the difference, {low:+.2f} to {high:+.2f} points over {len(values)} seeds"
+    )
+    exact = published.std is None or published.n is None
+    return Verdict(
+        word="agrees" if agrees else "differs",
+        reasons=(
+            f"{interval}, {'holds' if agrees else 'does not hold'} 0"
+            + (" (their mean taken as exact: no spread or number of runs is known)" if exact else ""),
+        ),
+        difference=difference,
+        low=low,
+        high=high,
+    )
+
+
+def _obstacles(published: Published, ours: Ours, seeds: int) -> list[str]:
+    """Why the two cannot be compared; empty where they can."""
+    reasons = []
+    if published.method in QUERY_SEARCHES:
+        reasons.append("theirs has a budget of simulated training time, ours of trained cells")
+    else:
+        names = [entry.name for entry in fields(Setting)]
+        pairs = {name: (getattr(published.setting, name), getattr(ours.setting, name)) for name in names}
+        reasons += [
+            f"{WORDS[name]}: {_said(there)} there, {_said(here)} here"
+            for name, (there, here) in pairs.items()
+            if None not in (there, here) and there != here
+        ]
+        for whose, place in (("their", 0), ("our", 1)):
+            unknown = [WORDS[name] for name, pair in pairs.items() if pair[place] is None]
+            if unknown:
+                reasons.append(f"not known of {whose} number: {listed(unknown)}")
+    if not ours.table_official:
+        reasons.append("our table is not the official one")
+    if seeds < 2:
+        reasons.append(f"it takes two seeds of ours with this accuracy, and there is {seeds or 'none'}")
+    return reasons
+
+
+def _said(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _half_width(values: Sequence[float], published: Published) -> float:
+    """Half of Welch's interval for the difference of the means (B. L. Welch, Biometrika 34, 1947)."""
+    from scipy.special import stdtrit
+
+    n = len(values)
+    mean = math.fsum(values) / n
+    ours = math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n
+    theirs = 0.0
+    if published.std is not None and published.n is not None and published.n > 1:
+        theirs = published.std**2 / published.n
+    if ours + theirs == 0:
+        return 0.0
+    shares = ours**2 / (n - 1) + (theirs**2 / (published.n - 1) if theirs and published.n else 0.0)
+    freedom = (ours + theirs) ** 2 / shares
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(ours + theirs)
