@@ -5,14 +5,14 @@ Searchers and selectors never import each other; they meet here. E = 6 edges, O 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from dartboard.benchmark.ground_truth import GroundTruth, Metric
 from dartboard.benchmark.images import ImageSplit
@@ -45,8 +45,10 @@ class Searcher(Protocol):
 
     The epoch loop, the batches and the checkpoints belong to the harness:
 
-        searcher.begin_epoch(0, generator)
-        for train, valid in batches: searcher.step(train, valid)
+        for epoch in range(epochs):
+            if searcher.finished: break
+            searcher.begin_epoch(epoch, generator)
+            for train, valid in batches: searcher.step(train, valid)
 
     `state_dict` holds everything that the next step depends on, the supernet included; a searcher built alike and
     given that state continues bit for bit.
@@ -59,6 +61,14 @@ class Searcher(Protocol):
 
     def mixture(self) -> Tensor:
         """(E, O), or (cells, E, O): today's mixing weights, without noise; each row sums to 1."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search ended by itself, before its protocol's last epoch; asked between epochs only.
+
+        Asking changes nothing. Once True it stays True, also in a restored copy; a selector may still train on.
+        """
         ...
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
@@ -115,6 +125,8 @@ class SelectionData:
     batch_size: int
     journal: Journal | None = None
     progress: Callable[[int, int], None] | None = None  # told (done, total) now and then by a long selection
+    seed: int | None = None  # of the batches that all criteria see alike; None: each draws from its own generator
+    cache: Cache | None = None  # of evaluations that criteria share; None: each computes its own
 
 
 class Journal(Protocol):
@@ -126,6 +138,28 @@ class Journal(Protocol):
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Keep `state` (as of `Searcher.state_dict`) in place of the last one, atomically."""
+        ...
+
+
+Result = TypeVar("Result")
+
+
+class Cache(Protocol):
+    """Evaluations of one trained supernet, kept so that criteria which need the same one compute it once.
+
+    What a criterion reports of its own cost (images, gradients) is what it would have been alone.
+    """
+
+    @property
+    def network(self) -> nn.Module:
+        """The trained supernet; nothing is kept of any other network."""
+        ...
+
+    def kept(self, key: Hashable, compute: Callable[[], Result]) -> Result:
+        """What `compute` gave for this key the first time; nobody may write to it.
+
+        The key tells all that the result depends on: the data, the masks, batch norm's mode, the state of the weights.
+        """
         ...
 
 

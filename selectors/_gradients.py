@@ -13,7 +13,7 @@ the network: all gradients are returned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,8 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from dartboard.benchmark.contracts import Cache, Result
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._evaluation import kept
 
 
 class Coordinates(NamedTuple):
@@ -30,16 +32,18 @@ class Coordinates(NamedTuple):
 
     origin: Tensor  # (E, O), where the mixture is the searcher's
     mixture: Callable[[Tensor], Tensor]  # z (E, O) to a mixture
+    kind: str  # of way
+    around: Tensor  # the searcher's own mixture
 
 
 def gates(mixture: Tensor) -> Coordinates:
     """z scales each operation."""
-    return Coordinates(mixture.new_ones(E, O), lambda z: mixture * z)
+    return Coordinates(mixture.new_ones(E, O), lambda z: mixture * z, "gates", mixture)
 
 
 def shifts(mixture: Tensor) -> Coordinates:
     """z is added to the mixing weights."""
-    return Coordinates(mixture.new_zeros(E, O), lambda z: mixture + z)
+    return Coordinates(mixture.new_zeros(E, O), lambda z: mixture + z, "shifts", mixture)
 
 
 def logits(mixture: Tensor) -> Coordinates:
@@ -50,7 +54,7 @@ def logits(mixture: Tensor) -> Coordinates:
     """
     if not bool((mixture > 0).all()):
         raise ValueError(f"a softmax gives positive weights only; the smallest one here is {float(mixture.min())}")
-    return Coordinates(mixture.new_zeros(E, O), lambda z: (mixture.log() + z).softmax(-1))
+    return Coordinates(mixture.new_zeros(E, O), lambda z: (mixture.log() + z).softmax(-1), "logits", mixture)
 
 
 class SupernetLoss:
@@ -60,6 +64,7 @@ class SupernetLoss:
         network: whose weights θ starts from; its forward takes images, mixture and norm.
         coordinates: how z gives the mixture.
         norm: how batch norm normalises; not "train", which would change the network.
+        cache: where derivatives at home are kept for other criteria.
 
     Attributes:
         theta: (n,), the weights.
@@ -67,11 +72,13 @@ class SupernetLoss:
         images: pushed forward so far; a gradient was taken of each.
     """
 
-    def __init__(self, network: nn.Module, coordinates: Coordinates, norm: Norm = "batch") -> None:
+    def __init__(
+        self, network: nn.Module, coordinates: Coordinates, norm: Norm = "batch", cache: Cache | None = None
+    ) -> None:
         if norm == "train":
             raise ValueError("a gradient must not train the running statistics: norm is 'batch' or 'running'")
-        self.network, self.norm = network, norm
-        self.origin, self.mixture = coordinates
+        self.network, self.norm, self.cache = network, norm, cache
+        self.origin, self.mixture, self.kind, self.around = coordinates
         named = dict(network.named_parameters())
         self.names, self.shapes = list(named), [parameter.shape for parameter in named.values()]
         self.theta = torch.cat([parameter.detach().flatten() for parameter in named.values()])
@@ -96,12 +103,40 @@ class SupernetLoss:
         parts = torch.split(theta, [shape.numel() for shape in self.shapes])
         return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
 
+    def kept(
+        self, what: str, batches: Sequence[tuple[Tensor, Tensor]], compute: Callable[[], Result], *more: Tensor
+    ) -> Result:
+        """What `compute` finds of these batches at home; images pushed for it count, whoever has computed it first.
+
+        Args:
+            what: is found.
+            batches: that it is of.
+            compute: finds it.
+            more: it depends on.
+        """
+        before = self.images
+
+        def counted() -> tuple[Result, int]:
+            result = compute()
+            return result, self.images - before
+
+        key = (what, self.kind, self.norm, self.around, *more, *(part for batch in batches for part in batch))
+        result, pushed = kept(self.cache, self.network, key, counted)
+        self.images = before + pushed
+        return result
+
     def gradient(self, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """∂L/∂θ (n,) and ∂L/∂z (E, O) in float64, the mean over the images of all batches.
 
         Raises:
             ValueError: when there is no image.
         """
+        if self.cache is None:
+            return self._gradient(batches)
+        listed = list(batches)
+        return self.kept("gradient", listed, lambda: self._gradient(listed))
+
+    def _gradient(self, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         total_theta, total_z, seen = self.theta.double() * 0, self.origin.double() * 0, 0
         for batch in batches:
             theta, z = self.leaves()

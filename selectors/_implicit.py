@@ -55,6 +55,10 @@ class Derivatives(NamedTuple):
 
 def derivatives(loss: SupernetLoss, batches: Batches, directions: Tensor) -> Derivatives:
     """First derivatives, and second ones along `directions` (k, E·O) of z: one forward pass for each batch."""
+    return loss.kept("derivatives", batches, lambda: _derivatives(loss, batches, directions), directions)
+
+
+def _derivatives(loss: SupernetLoss, batches: Batches, directions: Tensor) -> Derivatives:
     k, n = len(directions), len(loss.theta)
     like = loss.theta.double()
     by_z, gradients = like.new_zeros(E * O), like.new_empty(len(batches), n)

@@ -26,7 +26,7 @@ from dartboard.benchmark.epochs import EpochMeter, steps_of_epoch
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import derive, split_off, stream
 from dartboard.benchmark.supernet import Norm
-from dartboard.selectors._evaluation import score_mixtures
+from dartboard.selectors._evaluation import score_mixtures, shared_batches
 from dartboard.selectors._options import choose, require_at_least, require_one_of, require_positive
 from dartboard.selectors.perturbation import Projected
 
@@ -112,7 +112,7 @@ class DiscretisationAccuracy:
             images = meter.result().images
             done["images"] += images
             done["gradient_images"] += images
-        batches = data.valid.epoch(data.batch_size, stream(root, "images"), steps=config.batches)
+        batches = shared_batches(data, stream(root, "images"), steps=config.batches)
         mixture = network.project(searcher.mixture().detach())
         scores = score_mixtures(network.network, mixture[None], batches, config.norm)
         done["images"] += scores.images

@@ -22,6 +22,7 @@ import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates
 from dartboard.selectors._options import choose, require_at_least, require_one_of
 
@@ -59,8 +60,8 @@ class FirstOrder:
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are the predicted rises of the loss."""
         config = self.config
-        loss = SupernetLoss(trained.supernet, gates(trained.searcher.mixture().detach()), config.norm)
-        _, by_gate = loss.gradient(data.valid.epoch(data.batch_size, generator, steps=config.batches))
+        loss = SupernetLoss(trained.supernet, gates(trained.searcher.mixture().detach()), config.norm, data.cache)
+        _, by_gate = loss.gradient(shared_batches(data, generator, steps=config.batches))
         scores = (by_gate.abs() if config.absolute else 0 - by_gate).cpu().numpy()
         cell = choose(scores, exclude_none=config.exclude_none)
         return Selection(cell=cell, scores=scores, images=loss.images, gradient_images=loss.images)

@@ -24,6 +24,7 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._operations import observed
 from dartboard.selectors._options import choose, require_at_least, require_one_of
 
@@ -66,7 +67,7 @@ class Fisher:
 
         network = observed(trained.supernet, gated).requires_grad_(False)
         total, seen = mixture.new_zeros(E, O, dtype=torch.float64), 0
-        for images, labels in data.valid.epoch(data.batch_size, generator, steps=config.batches):
+        for images, labels in shared_batches(data, generator, steps=config.batches):
             gate[:] = [mixture.new_ones(len(labels), E, O).requires_grad_()]
             loss = F.cross_entropy(network(images, mixture, config.norm), labels, reduction="sum")
             total += torch.autograd.grad(loss, gate)[0].double().square().sum(0)

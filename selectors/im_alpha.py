@@ -23,6 +23,7 @@ import torch
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
+from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, logits
 from dartboard.selectors._implicit import Inverse, check_inverse, derivatives, softmax_invariance, solve
 from dartboard.selectors._options import choose, require_at_least, require_one_of
@@ -68,8 +69,8 @@ class ImAlpha:
         """See `Selector.select`; the scores are s, or -s where the smallest is kept."""
         config, network, root = self.config, trained.searcher.supernet, split_off(generator)
         mixture = trained.searcher.mixture().detach()
-        batches = list(data.valid.epoch(data.batch_size, stream(root, "images"), steps=config.batches))
-        loss = SupernetLoss(network, logits(mixture))
+        batches = list(shared_batches(data, stream(root, "images"), steps=config.batches))
+        loss = SupernetLoss(network, logits(mixture), cache=data.cache)
         found = derivatives(loss, batches, torch.eye(E * O))
         response = solve(loss, batches, found.gradients, found.mixed, config)
         magnitude = (mixture if mixture.dim() == 2 else mixture.mean(0)).double().square()

@@ -20,6 +20,7 @@ import torch
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
+from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, shifts
 from dartboard.selectors._implicit import (
     Inverse,
@@ -68,8 +69,8 @@ class ImMix:
         """See `Selector.select`; the scores are -s."""
         config, network, root = self.config, trained.searcher.supernet, split_off(generator)
         mixture = trained.searcher.mixture().detach()
-        batches = list(data.valid.epoch(data.batch_size, stream(root, "images"), steps=config.batches))
-        loss = SupernetLoss(network, shifts(mixture))
+        batches = list(shared_batches(data, stream(root, "images"), steps=config.batches))
+        loss = SupernetLoss(network, shifts(mixture), cache=data.cache)
         found = derivatives(loss, batches, torch.ones(1, E * O))
         (response,) = solve(loss, batches, found.gradients, found.mixed, config)
         scores = -mixed_product(loss, batches, response).reshape(E, O).cpu().numpy()

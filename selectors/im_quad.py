@@ -26,6 +26,7 @@ import torch
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
+from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates
 from dartboard.selectors._implicit import Inverse, check_inverse, derivatives, softmax_invariance, solve
 from dartboard.selectors._options import choose, require_at_least, require_one_of
@@ -71,8 +72,8 @@ class ImQuad:
         """See `Selector.select`; the scores are ΔV, in nats."""
         config, network, root = self.config, trained.searcher.supernet, split_off(generator)
         mixture = trained.searcher.mixture().detach()
-        batches = list(data.valid.epoch(data.batch_size, stream(root, "images"), steps=config.batches))
-        loss = SupernetLoss(network, gates(mixture))
+        batches = list(shared_batches(data, stream(root, "images"), steps=config.batches))
+        loss = SupernetLoss(network, gates(mixture), cache=data.cache)
         found = derivatives(loss, batches, torch.eye(E * O)[: 0 if config.terms == "first" else E * O])
         change = {"first": 0 - found.by_z}
         if config.terms != "first":

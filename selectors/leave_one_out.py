@@ -21,7 +21,7 @@ from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSuper
 from dartboard.benchmark.errors import InputError, unknown
 from dartboard.benchmark.space import NONE, Cell, E, O
 from dartboard.benchmark.supernet import Norm
-from dartboard.selectors._evaluation import score_mixtures, without_each
+from dartboard.selectors._evaluation import score_mixtures, shared_batches, without_each
 
 Criterion = Literal["accuracy", "loss"]
 
@@ -64,8 +64,8 @@ class LeaveOneOut:
         """See `Selector.select`; scores are minus the accuracy (percent), or the loss, without the operation."""
         config, mixture = self.config, trained.searcher.mixture().detach()
         masks = torch.cat([without_each(mixture, edge, renormalise=config.renormalise) for edge in range(E)])
-        batches = data.valid.epoch(data.batch_size, generator, steps=config.batches)
-        result = score_mixtures(trained.supernet, masks, batches, config.norm)
+        batches = shared_batches(data, generator, steps=config.batches)
+        result = score_mixtures(trained.supernet, masks, batches, config.norm, data.cache)
         scores = (-result.accuracy if config.criterion == "accuracy" else result.loss).reshape(E, O)
         allowed = scores.copy()
         if config.exclude_none:

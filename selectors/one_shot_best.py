@@ -35,7 +35,7 @@ from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import NONE, SPACE_SIZE, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import MOMENTUM, BatchNorm, MixedNetwork
-from dartboard.selectors._evaluation import score_mixtures
+from dartboard.selectors._evaluation import score_mixtures, shared_batches
 from dartboard.selectors._options import require_at_least, require_one_of
 
 Search = Literal["random", "evolution"]
@@ -142,11 +142,12 @@ class OneShotBest:
         """See `Selector.select`; there are no scores, and the trace tells each cell with its value."""
         config, root = self.config, split_off(generator)
         like = trained.searcher.mixture().detach()
-        valid = list(data.valid.epoch(data.batch_size, stream(root, "images"), steps=config.batches))
+        valid = list(shared_batches(data, stream(root, "images"), steps=config.batches))
         network, train = trained.supernet, []
         if config.statistics == "re-estimated":
             network = copy.deepcopy(network)
-            train = list(data.train.epoch(data.batch_size, stream(root, "statistics"), steps=config.recalibration))
+            own = stream(root, "statistics")
+            train = list(shared_batches(data, own, steps=config.recalibration, half="train"))
         norm: Literal["running", "batch"] = "running" if train else "batch"
         seen: dict[Cell, float] = {}
         images = 0

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import NONE, E, O
 from dartboard.benchmark.supernet import Norm
-from dartboard.selectors._evaluation import score_mixtures
+from dartboard.selectors._evaluation import score_mixtures, shared_batches
 from dartboard.selectors._options import choose, require_at_least, require_one_of
 
 Value = Literal["accuracy", "loss"]
@@ -92,8 +92,8 @@ class ShapleyExactEdge:
                 if not coalition >> bit & 1:
                     for edge in range(E):
                         masks[edge, coalition, ..., edge, operation] = 0
-        batches = data.valid.epoch(data.batch_size, generator, steps=config.batches)
-        result = score_mixtures(trained.supernet, masks.flatten(0, 1), batches, config.norm)
+        batches = shared_batches(data, generator, steps=config.batches)
+        result = score_mixtures(trained.supernet, masks.flatten(0, 1), batches, config.norm, data.cache)
         worth = (result.accuracy if config.value == "accuracy" else -result.loss).reshape(E, count)
         scores = np.zeros((E, O))
         scores[:, PLAYERS] = exact_shapley(worth)

@@ -23,6 +23,7 @@ import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates
 from dartboard.selectors._operations import sum_by_operation
 from dartboard.selectors._options import choose, require_at_least, require_one_of
@@ -64,9 +65,9 @@ class Snip:
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are sensitivities, which sum to 1 over all edges."""
         config = self.config
-        loss = SupernetLoss(trained.supernet, gates(trained.searcher.mixture().detach()), config.norm)
-        half = data.train if config.half == "train" else data.valid
-        by_theta, by_gate = loss.gradient(half.epoch(data.batch_size, generator, steps=config.batches))
+        loss = SupernetLoss(trained.supernet, gates(trained.searcher.mixture().detach()), config.norm, data.cache)
+        batches = shared_batches(data, generator, steps=config.batches, half=config.half)
+        by_theta, by_gate = loss.gradient(batches)
         if config.level == "operation":
             sensitivity = by_gate.abs()
         else:
