@@ -14,7 +14,8 @@ from dartboard.harness.grid import Method
 from dartboard.searchers._training import Protocol as TrainingProtocol
 from dartboard.searchers._training import resolve_protocol
 
-STEPS: Final = ("mixture", "begin_epoch", "step", "restart_weight_optimizer", "state_dict", "load_state_dict")
+STATE: Final = ("restart_weight_optimizer", "state_dict", "load_state_dict")
+STEPS: Final = ("mixture", "finished", "begin_epoch", "step", *STATE)
 SEARCHER_MEMBERS: Final = ("name", "paper", "config_class", *STEPS)
 SELECTOR_MEMBERS: Final = ("name", "paper", "control", "config_class")
 

@@ -56,7 +56,7 @@ class SearchRun:
         }
 
     def search(self) -> TrainedSupernet:
-        """Train to the last epoch, from the last checkpoint if there is one."""
+        """Train to the last epoch or until the method is finished, from the last checkpoint if there is one."""
         engine, protocol = self.engine, self.searcher.protocol
         root = derive(self.seed, "search")
         supernet = Supernet(
@@ -83,6 +83,8 @@ class SearchRun:
         steps = self.train.steps(protocol.batch_size)
         engine.listener.begin(str(self.key), protocol.epochs * steps)
         for epoch in range(state["epoch"], protocol.epochs):
+            if searcher.finished:
+                break
             started = time.perf_counter()
             meter = EpochMeter()
             batches = steps_of_epoch(searcher, self.train, self.valid, protocol, epoch=epoch, seed=root)
@@ -120,7 +122,11 @@ class SearchRun:
             "search_seconds": state["seconds"],
             "supernet_accuracy_valid": state["valid_accuracy"],
         }
-        engine.listener.end(f"{self.key}: {state['epoch']} epochs in {state['seconds']:.0f} s")
+        told = f"{state['epoch']} epochs"
+        if state["epoch"] < protocol.epochs:
+            told += f" of {protocol.epochs}, where it ended by itself,"
+            engine.listener.advance(state["steps"], state["steps"])
+        engine.listener.end(f"{self.key}: {told} in {state['seconds']:.0f} s")
         return TrainedSupernet(
             searcher=searcher,
             mixture=average(searcher.mixture()),

@@ -184,6 +184,24 @@ def check_epochs_beyond_the_last(case: SearcherCase) -> None:
         _require_simplex(searcher, f"in epoch {epoch} of {case.protocol.epochs}")
 
 
+def check_finished(case: SearcherCase) -> None:
+    """Before it began a search is not finished; asking changes nothing, and what ended stays so, restored or not."""
+    searcher, ended = case.build(), False
+    require(searcher.finished is False, f"before the first epoch finished is {searcher.finished!r}")
+    for epoch in range(case.protocol.epochs + 1):
+        toy_epoch(searcher, case.protocol, epoch)
+        before = {k: v.clone() if isinstance(v, Tensor) else v for k, v in flat(searcher.state_dict()).items()}
+        answers = [searcher.finished, searcher.finished]
+        _require_same(before, flat(searcher.state_dict()), "the state before and after finished was asked for")
+        restored = case.build(seed=1)
+        restored.load_state_dict(_through_a_file(searcher.state_dict()))
+        answers.append(restored.finished)
+        require(all(a is answers[0] for a in answers), f"finished, asked twice and of a restored copy, is {answers}")
+        require(isinstance(answers[0], bool), f"finished is {answers[0]!r}, neither True nor False")
+        require(answers[0] or not ended, f"it was finished before epoch {epoch}, and is not any more")
+        ended = answers[0]
+
+
 def check_meta_device(case: SearcherCase) -> None:
     """A full epoch runs on the `meta` device: no tensor hides on the host, and no step waits for a value."""
     searcher = case.build(device="meta")
@@ -279,6 +297,7 @@ CHECKS: Final = (
     check_deep_copy_independent,
     check_restart_of_the_weights_optimiser,
     check_epochs_beyond_the_last,
+    check_finished,
     check_meta_device,
     check_float32_and_float64,
     check_loss_goes_down,

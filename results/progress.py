@@ -16,7 +16,7 @@ class SearchProgress:
 
     search: SearchKey
     epochs: int  # finished
-    of_epochs: int | None  # None where the grid does not say
+    of_epochs: int | None  # as many as it ran, where it is over; None where the grid does not say
     ok: int  # selectors that came to a cell
     failed: int
     left: int
@@ -61,7 +61,9 @@ def read_progress(folder: Path) -> Progress:
         raise InputError(
             f"no run folder at {str(folder)!r}: it has no grid.json; make one with: dartboard run GRID --out {folder}"
         )
-    status = {record.key: record.ok for record in read_records(folder)}
+    records = read_records(folder)
+    status = {record.key: record.ok for record in records}
+    ran = {record.search: record.search_epochs for record in records if record.search_epochs is not None}
     asked = [
         SearchKey(searcher, dataset, seed)
         for dataset, searcher, seed in product(header.datasets, header.searchers, header.seeds)
@@ -75,7 +77,7 @@ def read_progress(folder: Path) -> Progress:
             SearchProgress(
                 search=search,
                 epochs=len(read_epochs(search_folder(folder, search))),
-                of_epochs=header.search_epochs.get(search.searcher),
+                of_epochs=ran.get(search, header.search_epochs.get(search.searcher)),
                 ok=sum(status.get(key) is True for key in keys),
                 failed=sum(status.get(key) is False for key in keys),
                 left=sum(key not in status for key in keys),

@@ -218,6 +218,28 @@ class NeverRestarts(DartsV1):
         pass
 
 
+class EndForgotten(DartsV1):
+    """Ends after its first epoch, and keeps that nowhere."""
+
+    ended = False
+
+    @property
+    def finished(self) -> bool:  # noqa: D102
+        return self.ended
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:  # noqa: D102
+        super().begin_epoch(epoch, generator)
+        self.ended = True
+
+
+class EndTakenBack(DartsV1):
+    """Has ended whenever the logits' optimiser has made two steps or fewer."""
+
+    @property
+    def finished(self) -> bool:  # noqa: D102
+        return any(state["step"] <= 2 for state in self.adam.state.values())
+
+
 class OutOfEpochs(DartsV1):
     """Has a schedule of exactly so many epochs."""
 
@@ -307,6 +329,8 @@ SEARCHER_DEFECTS: list[tuple[str, type[DartsV1], str]] = [
     ("deep-copy-independent", SharedByCopies, "does not move the copy's"),
     ("restart-of-the-weights-optimiser", NeverRestarts, "a weight moved by"),
     ("epochs-beyond-the-last", OutOfEpochs, "IndexError"),
+    ("finished", EndForgotten, "of a restored copy, is [True, True, False]"),
+    ("finished", EndTakenBack, "and is not any more"),
     ("meta-device", Waits, "meta tensors"),
     ("float32-and-float64", SinglePrecision, "dtype"),
     ("loss-goes-down", Climbs, "the loss was"),

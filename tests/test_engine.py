@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from dartboard.benchmark.catalogue import Entry
+from dartboard.benchmark.catalogue import Catalogue, Entry
 from dartboard.benchmark.contracts import Selection
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import Cell
@@ -25,6 +25,7 @@ from dartboard.harness import search_run
 from dartboard.harness.engine import Engine, Outcome
 from dartboard.harness.grid import Method, Overrides, read_grid
 from dartboard.harness.prepare import prepare_searcher
+from dartboard.results.progress import read_progress
 from dartboard.results.records import comparable, read_epochs, read_records
 from dartboard.searchers._catalogue import SEARCHERS
 from dartboard.searchers.darts_v1 import DartsV1
@@ -40,16 +41,20 @@ class Silent:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.bar = (0, 0)
+        self.bars: list[tuple[int, int]] = []  # as each search and selection left them
 
     def begin(self, what: str, steps: int) -> None:
         """Nothing."""
 
     def advance(self, steps: int, total: int, note: str = "") -> None:
-        """Nothing."""
+        """Keep the bar."""
+        self.bar = (steps, total)
 
     def end(self, line: str) -> None:
-        """Keep the line."""
+        """Keep the line, and the bar as it is."""
         self.lines.append(line)
+        self.bars.append(self.bar)
 
     def runs(self, done: int, total: int) -> None:
         """Nothing."""
@@ -194,6 +199,69 @@ def test_interrupted_anywhere_it_ends_in_the_same_records(
     assert engine(tmp_path).run() == Outcome(ok=3, failed=0)
     assert records(tmp_path) == records(whole)
     assert epochs(tmp_path) == epochs(whole)
+
+
+class EndsEarly(DartsV1):
+    """DARTS that ends after its second epoch."""
+
+    name = "ends-early"
+    epochs_begun = 0
+
+    @property
+    def finished(self) -> bool:
+        """After two epochs."""
+        return self.epochs_begun >= 2
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Count."""
+        super().begin_epoch(epoch, generator)
+        self.epochs_begun += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """With the count."""
+        return super().state_dict() | {"epochs_begun": self.epochs_begun}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """With the count."""
+        super().load_state_dict(state)
+        self.epochs_begun = state["epochs_begun"]
+
+
+def early(folder: Path, listener: Silent, *, selectors: tuple[str, ...] = ("magnitude", "perturbation")) -> Engine:
+    """An engine for five epochs of `EndsEarly`."""
+    entry = Entry(name="ends-early", place=f"{__name__}:EndsEarly", summary="ends after its second epoch")
+    overrides = Overrides(
+        searchers=("ends-early",), selectors=selectors, seeds="0", settings=(*SMALL, "search.epochs=5")
+    )
+    grid = read_grid("smoke", overrides, searchers=Catalogue("searcher", [entry]), selectors=SELECTORS)
+    return Engine(grid, folder, device="cpu", listener=listener)
+
+
+@pytest.mark.parametrize(("place", "at"), [("step", 1), ("append_epoch", 2), ("save_state", 2), ("save_state", 3)])
+def test_a_search_that_ended_by_itself_stays_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, at: int
+) -> None:
+    """Interrupted or not, and asked for more selectors later: two epochs of five ran, and every count says two."""
+    told = Silent()
+    assert early(tmp_path / "whole", told).run() == Outcome(ok=2, failed=0)
+    assert "2 epochs of 5, where it ended by itself, in" in told.lines[0]
+    assert told.bars[0] == (4, 4)
+    with monkeypatch.context() as patch:
+        if place == "step":
+            patch.setattr(EndsEarly, "step", interrupting(EndsEarly.step, at))
+        else:
+            patch.setattr(search_run, place, interrupting(getattr(search_run, place), at))
+        with pytest.raises(Interrupted):
+            early(tmp_path / "parts", Silent(), selectors=("magnitude",)).run()
+    early(tmp_path / "parts", Silent(), selectors=("magnitude",)).run()
+    early(tmp_path / "parts", Silent()).run()
+    assert records(tmp_path / "parts") == records(tmp_path / "whole")
+    assert epochs(tmp_path / "parts") == epochs(tmp_path / "whole")
+    assert [values["epoch"] for _, values in epochs(tmp_path / "whole")] == [1, 2]
+    for record in read_records(tmp_path / "whole"):
+        assert (record.search_epochs, record.search_steps) == (2, 4)
+    (progress,) = read_progress(tmp_path / "whole").searches
+    assert (progress.epochs, progress.of_epochs, progress.left) == (2, 2, 0)
 
 
 def test_a_kill_in_the_middle_and_a_torn_record_lose_nothing(whole: Path, tmp_path: Path) -> None:
