@@ -6,12 +6,12 @@ For each trained supernet, the regret of the cell that a criterion chose is spli
              the supernet's part                                        the selection's part
 
 Only criteria extract. Controls do not: a blind one sees no supernet, and one that reads the table needs none. The best
-extracted is picked after the fact from N criteria, so that the supernet's part is a lower bound of what is lost before
-selection and falls with N; the best of N random cells would be better than N / (N + 1) of the space, too (`Split.tries`).
+extracted is picked after the fact from N criteria, so that the supernet's part depends on N: more criteria can only lower
+it, and the best of N random cells would be better than N / (N + 1) of the space, too (`Split.tries`).
 
-Means are used where parts have to add up, interquartile means elsewhere, each with an interval over supernets; resampling
-keeps the number of supernets of each search method. One supernet has no interval and no rank. (This split is the project's
-own: [OWN]; for the statistics see `dartboard.results.statistics`.)
+Means are used where parts have to add up, interquartile means elsewhere, each with an interval over supernets;
+resampling keeps the number of supernets of each search method. One supernet has no interval and no rank. The split is
+the project's own; for the statistics see `dartboard.results.statistics`.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One treatment among others: a criterion on the supernets of search methods, or a search method under a selector."""
+    """One treatment among others: a criterion on the same supernets, or a search method under the same selector."""
 
     name: str
     accuracy: Estimate  # percent: interquartile mean over supernets
@@ -181,23 +181,23 @@ def splits(records: Iterable[RunRecord], dataset: str) -> list[Split]:
             continue
         least = min(_regret(record) for record in criteria)
         best = [record for record in criteria if _regret(record) == least]
-        for record in criteria:
-            found.append(
-                Split(
-                    search=search,
-                    selector=record.selector,
-                    metric=record.metric or "",
-                    accuracy=_accuracy(record),
-                    regret=_regret(record),
-                    supernet=least,
-                    selection=_regret(record) - least,
-                    best=tuple(other.selector for other in best),
-                    best_accuracy=_accuracy(best[0]),
-                    best_percentile=best[0].percentile,
-                    criteria=len(criteria),
-                    tries=len({other.cell for other in criteria}),
-                )
+        found += [
+            Split(
+                search=search,
+                selector=record.selector,
+                metric=record.metric or "",
+                accuracy=_accuracy(record),
+                regret=_regret(record),
+                supernet=least,
+                selection=_regret(record) - least,
+                best=tuple(other.selector for other in best),
+                best_accuracy=_accuracy(best[0]),
+                best_percentile=best[0].percentile,
+                criteria=len(criteria),
+                tries=len({other.cell for other in criteria}),
             )
+            for record in criteria
+        ]
     return found
 
 
@@ -207,8 +207,10 @@ def blame(records: Sequence[RunRecord], dataset: str) -> list[Blame]:
     found = []
     for searcher in _groupings(split.search.searcher for split in everything):
         mine = [split for split in everything if searcher in (None, split.search.searcher)]
-        for selector in dict.fromkeys(split.selector for split in mine):
-            found.append(_blame(dataset, searcher, selector, [split for split in mine if split.selector == selector]))
+        found += [
+            _blame(dataset, searcher, selector, [split for split in mine if split.selector == selector])
+            for selector in dict.fromkeys(split.selector for split in mine)
+        ]
     return found
 
 
@@ -279,8 +281,8 @@ def rescues(
 ) -> list[Rescue]:
     """Any criterion, then each, on all supernets, then with each search method where there are several.
 
-    A supernet is rescued when its cell by the reference had collapsed (`aggregate.collapsed`), and the criterion's has not
-    and is at least at the percentile `good`.
+    A supernet is rescued when its cell by the reference had collapsed (`aggregate.collapsed`), and the criterion's has
+    not and is at least at the percentile `good`.
     """
     chosen = _by_supernet(record for record in judged(records, dataset) if record.control is None)
     chosen = {search: rows for search, rows in chosen.items() if any(row.selector == reference for row in rows)}
@@ -288,8 +290,8 @@ def rescues(
     for searcher in _groupings(search.searcher for search in chosen):
         mine = {search: rows for search, rows in chosen.items() if searcher in (None, search.searcher)}
         others = dict.fromkeys(row.selector for rows in mine.values() for row in rows if row.selector != reference)
-        for selector in [None, *others] if others else []:
-            found.append(_rescue(dataset, searcher, selector, reference, good, mine))
+        if others:
+            found += [_rescue(dataset, searcher, name, reference, good, mine) for name in [None, *others]]
     return found
 
 
@@ -341,8 +343,8 @@ def _good(record: RunRecord, good: float) -> bool:
 def contrasts(records: Sequence[RunRecord], dataset: str, reference: str = REFERENCE) -> list[Contrast]:
     """Every other selector but those that read the table against `reference`, where both came to a cell.
 
-    On all supernets, then with each search method where there are several. Holm's correction is over the criteria of one
-    such family; a control's p is left as it is.
+    On all supernets, then with each search method where there are several. Holm's correction is over the criteria of
+    one such family; a control's p is left as it is.
     """
     rows = judged(records, dataset)
     theirs = {record.search: record for record in rows if record.selector == reference}
@@ -484,7 +486,7 @@ def _standings(
 
 
 def judged(records: Iterable[RunRecord], dataset: str) -> list[RunRecord]:
-    """The records of one data set that came to a cell with a known regret, by the metric that the first is judged by."""
+    """The records of one data set that came to a cell with a known regret, by the metric of the first of them."""
     known = [r for r in records if r.dataset == dataset and r.ok and r.accuracy is not None and r.regret is not None]
     return [record for record in known if record.metric == known[0].metric]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dartboard.benchmark.errors import InputError
+from dartboard.results.diagnostics import DiagnosticRecord, read_diagnostics
 from dartboard.results.records import (
     EpochRecord,
     RunHeader,
@@ -27,6 +28,7 @@ class RunData:
     header: RunHeader | None
     records: tuple[tuple[int, RunRecord], ...]  # with their lines in records.jsonl
     epochs: Mapping[SearchKey, tuple[EpochRecord, ...]]  # of every search that has a record
+    diagnostics: Mapping[SearchKey, tuple[DiagnosticRecord, ...]] = field(default_factory=dict)  # likewise
 
     @property
     def datasets(self) -> list[str]:
@@ -62,6 +64,7 @@ def read_run(folder: Path) -> RunData:
         header=header,
         records=tuple(ordered),
         epochs={search: tuple(read_epochs(search_folder(folder, search))) for search in searches},
+        diagnostics={search: tuple(read_diagnostics(search_folder(folder, search))) for search in searches},
     )
 
 

@@ -11,8 +11,8 @@ The unit is a supernet. Everything random takes a NumPy generator, and is the sa
   Statistics 6 (1979) 65-70.
 - Exact sign flips: R. A. Fisher's permutation test of paired differences. Wilson's interval: E. B. Wilson (1927).
 
-Differences from rliable: a supernet is chosen from by every criterion, so that probabilities of improvement can be paired;
-the generator that is given is the one that is drawn from.
+Differences from rliable: every criterion chooses from the same supernets, so that probabilities of improvement can be
+paired; the generator that is given is the one that is drawn from.
 
 **How far to trust a bootstrap of few.** Over four normal values a percentile interval of nominally 95 % covers the mean
 about 82 times in 100, over eight 90 times (measured in tests/test_statistics.py). So intervals of few supernets are too
@@ -240,8 +240,8 @@ def exact_share(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
 def paired_improvement(differences: ArrayLike, *, level: float = LEVEL) -> Estimate:
     """How often a paired difference is above zero, an equal pair counting half, with Wilson's interval.
 
-    The paired form of `probability_of_improvement`: both chose from the same supernets. (A bootstrap of a share of 1 would
-    have an interval without width, however few they are.)
+    The paired form of `probability_of_improvement`: both chose from the same supernets. (A bootstrap of a share of 1
+    would have an interval without width, however few they are.)
 
     Raises:
         InputError: without differences, or with one that is not finite.
@@ -256,9 +256,9 @@ def paired_improvement(differences: ArrayLike, *, level: float = LEVEL) -> Estim
 def permutation_test(differences: ArrayLike, generator: np.random.Generator) -> PairedTest:
     """Whether paired differences have a mean other than zero, by flipping their signs.
 
-    Under the hypothesis each difference is as likely to have had the other sign. p is the share of all 2ⁿ choices of signs
-    whose sum is at least as far from zero, so that it is never below 2 / 2ⁿ. Beyond `EXACT_UP_TO` differences that are not
-    zero (a zero's sign changes nothing), `DRAWN_SIGNS` choices are drawn, and p = (1 + as far) / (1 + drawn).
+    Under the hypothesis each difference is as likely to have had the other sign. p is the share of all 2ⁿ choices of
+    signs whose sum is at least as far from zero, so that it is never below 2 / 2ⁿ. Beyond `EXACT_UP_TO` differences that
+    are not zero (a zero's sign changes nothing), `DRAWN_SIGNS` choices are drawn, and p = (1 + as far) / (1 + drawn).
 
     Raises:
         InputError: without differences, or with one that is not finite.
@@ -313,8 +313,8 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 def friedman(table: ArrayLike, *, alpha: float = 0.05) -> Ranking:
     """Rank k treatments on each of n blocks, and tell which mean ranks differ (Demšar 2006).
 
-    χ² = 12 n / (k (k + 1)) Σ_j (R_j - (k + 1) / 2)², divided by 1 - Σ (t³ - t) / (n (k³ - k)) over groups of t equals; the
-    critical difference is q_α √(k (k + 1) / 6 n), with q_α the studentised range's quantile over √2.
+    χ² = 12 n / (k (k + 1)) Σ_j (R_j - (k + 1) / 2)², divided by 1 - Σ (t³ - t) / (n (k³ - k)) over groups of t equals;
+    the critical difference is q_α √(k (k + 1) / 6 n), with q_α the studentised range's quantile over √2.
 
     Args:
         table: (n, k): larger is better; no value may be missing.
