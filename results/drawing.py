@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 
 NODE_LABELS: Final = ("in", "1", "2", "out")
 
-_BOW: Final = {(2, 0): 0.75, (3, 0): 1.45, (3, 1): -0.75}  # height of an edge's middle; the others are straight
-_NODE_RADIUS: Final = 0.2
-_STEP: Final = 1.6  # from node to node: room for a label and an arrow's head
+_BOW: Final = {(2, 0): 0.75, (3, 0): 1.45, (3, 1): -0.75}
+
+NODE_RADIUS: Final = 0.2
+STEP: Final = 1.6
+"""From node to node: room for a label and an arrow's head."""
+
+
+def bow(target: int, source: int) -> float:
+    """The height of an edge's middle, of which its arrow is a parabola; 0 is straight."""
+    return _BOW.get((target, source), 0.0)
 
 
 def live_edges(cell: Cell) -> tuple[bool, ...]:
@@ -41,31 +48,31 @@ def draw_cell(axes: Axes, cell: Cell) -> None:
     from matplotlib.patches import Circle, FancyArrowPatch
 
     axes.set_axis_off()
-    axes.set(xlim=(-0.3, 3 * _STEP + 0.3), ylim=(-1.05, 1.7), aspect="equal")
+    axes.set(xlim=(-0.3, 3 * STEP + 0.3), ylim=(-1.05, 1.7), aspect="equal")
     for (target, source), operation, live in zip(EDGES, cell.operations, live_edges(cell), strict=True):
-        start, end, bow = source * _STEP, target * _STEP, _BOW.get((target, source), 0.0)
+        start, end, height = source * STEP, target * STEP, bow(target, source)
         line: dict[str, Any] = {"color": OPERATION_COLOURS[operation], "alpha": 1.0 if live else 0.4}
         axes.add_patch(
             FancyArrowPatch(
                 (start, 0),
                 (end, 0),
                 # The middle of arc3's parabola is half of rad x length away from the chord.
-                connectionstyle=f"arc3,rad={-2 * bow / (end - start)}",
+                connectionstyle=f"arc3,rad={-2 * height / (end - start)}",
                 arrowstyle="-|>",
                 mutation_scale=9,
                 linewidth=1.8 if operation != NONE else 1.1,
                 linestyle=":" if operation == NONE else "-",
                 shrinkA=0,
                 shrinkB=0,
-                patchA=Circle((start, 0), _NODE_RADIUS, transform=axes.transData),
-                patchB=Circle((end, 0), _NODE_RADIUS, transform=axes.transData),
+                patchA=Circle((start, 0), NODE_RADIUS, transform=axes.transData),
+                patchB=Circle((end, 0), NODE_RADIUS, transform=axes.transData),
                 zorder=1,
                 **line,
             )
         )
         axes.text(
             (start + end) / 2,
-            bow,
+            height,
             OPERATION_LABELS[operation],
             ha="center",
             va="center",
@@ -75,7 +82,5 @@ def draw_cell(axes: Axes, cell: Cell) -> None:
             zorder=3,
         )
     for node, label in enumerate(NODE_LABELS):
-        axes.add_patch(
-            Circle((node * _STEP, 0), _NODE_RADIUS, facecolor="white", edgecolor=INK, linewidth=1.0, zorder=2)
-        )
-        axes.text(node * _STEP, 0, label, ha="center", va="center", fontsize=6.5, color=INK, zorder=4)
+        axes.add_patch(Circle((node * STEP, 0), NODE_RADIUS, facecolor="white", edgecolor=INK, linewidth=1.0, zorder=2))
+        axes.text(node * STEP, 0, label, ha="center", va="center", fontsize=6.5, color=INK, zorder=4)

@@ -1,9 +1,13 @@
-"""A run folder as a report reads it: header, records and epochs, in the grid's order."""
+"""Run folders as a report reads them: header, records, epochs and diagnostics, in the grid's order.
+
+Of several folders each search method is called by its folder, too: `darts-v1 [quick]`. Records are then counted through,
+from 1; `RunData.origins` tells each one's folder and line.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dartboard.benchmark.errors import InputError
@@ -25,10 +29,12 @@ class RunData:
     """All that a report is made from."""
 
     name: str
-    header: RunHeader | None
+    header: RunHeader | None  # of several folders, all of them together
     records: tuple[tuple[int, RunRecord], ...]  # with their lines in records.jsonl
     epochs: Mapping[SearchKey, tuple[EpochRecord, ...]]  # of every search that has a record
     diagnostics: Mapping[SearchKey, tuple[DiagnosticRecord, ...]] = field(default_factory=dict)  # likewise
+    folders: Mapping[str, RunHeader | None] = field(default_factory=dict)  # by name, with their own headers
+    origins: Mapping[int, tuple[str, int]] = field(default_factory=dict)  # of several folders: folder and line
 
     @property
     def datasets(self) -> list[str]:
@@ -39,6 +45,10 @@ class RunData:
     def searches(self) -> list[SearchKey]:
         """The trained supernets, in order."""
         return list(dict.fromkeys(record.search for _, record in self.records))
+
+    def kept(self, records: Sequence[tuple[int, RunRecord]]) -> RunData:
+        """The same with these records alone."""
+        return replace(self, records=tuple(records))
 
     def of(self, dataset: str) -> list[tuple[int, RunRecord]]:
         """The records of one data set."""
@@ -65,6 +75,99 @@ def read_run(folder: Path) -> RunData:
         records=tuple(ordered),
         epochs={search: tuple(read_epochs(search_folder(folder, search))) for search in searches},
         diagnostics={search: tuple(read_diagnostics(search_folder(folder, search))) for search in searches},
+        folders={folder.resolve().name: header},
+    )
+
+
+def read_runs(folders: Sequence[Path]) -> RunData:
+    """Read one run folder, or several to be compared.
+
+    Raises:
+        InputError: as `read_run`; when a folder is named twice; when two were judged by different tables or metrics.
+    """
+    if len(folders) == 1:
+        return read_run(folders[0])
+    places = [folder.resolve() for folder in folders]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if twice is not None:
+        raise InputError(f"{str(twice)!r} is named twice; name each run folder once")
+    runs = {name: read_run(folder) for name, folder in zip(_names(places), folders, strict=True)}
+    _same_truth(runs)
+    records: list[tuple[int, RunRecord]] = []
+    origins: dict[int, tuple[str, int]] = {}
+    for name, run in runs.items():
+        for line, record in run.records:
+            records.append((len(records) + 1, replace(record, searcher=called(record.searcher, name))))
+            origins[len(records)] = (name, line)
+    header = _together(runs)
+    return RunData(
+        name=header.name,
+        header=header,
+        records=tuple(_in_grid_order(records, header)),
+        epochs={_called(search, name): rows for name, run in runs.items() for search, rows in run.epochs.items()},
+        diagnostics={
+            _called(search, name): rows for name, run in runs.items() for search, rows in run.diagnostics.items()
+        },
+        folders={name: run.header for name, run in runs.items()},
+        origins=origins,
+    )
+
+
+def called(searcher: str, folder: str) -> str:
+    """What a search method is called where several folders are compared."""
+    return f"{searcher} [{folder}]"
+
+
+def _called(search: SearchKey, folder: str) -> SearchKey:
+    return search._replace(searcher=called(search.searcher, folder))
+
+
+def _names(places: Sequence[Path]) -> list[str]:
+    """The folders' names, with so many of their parents' as tell them apart."""
+    for parts in range(1, max(len(place.parts) for place in places) + 1):
+        names = ["/".join(place.parts[-parts:]) for place in places]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def _same_truth(runs: Mapping[str, RunData]) -> None:
+    """Refuse to put different truths side by side."""
+    tables: dict[str, str] = {}
+    metrics: dict[str, dict[str, str]] = {}
+    for name, run in runs.items():
+        for _, record in run.records:
+            if record.table_sha256 is not None:
+                tables.setdefault(record.table_sha256, f"{name} by {record.table}")
+            if record.metric is not None:
+                metrics.setdefault(record.dataset, {}).setdefault(record.metric, f"{name} by {record.metric}")
+    for told in (tables, *metrics.values()):
+        if len(told) > 1:
+            raise InputError(f"the runs are judged differently ({', '.join(told.values())}); report them one by one")
+
+
+def _together(runs: Mapping[str, RunData]) -> RunHeader:
+    """One header of all: what they name, in order; of everything else, the first's."""
+    headers = {name: run.header for name, run in runs.items() if run.header is not None}
+    name = " and ".join(runs)
+    if not headers:
+        return RunHeader(name=name, preset="", searchers=(), selectors=(), datasets=(), seeds=())
+    first = next(iter(headers.values()))
+    options = {
+        called(searcher, name): told
+        for name, header in headers.items()
+        for searcher, told in header.options.get("searchers", {}).items()
+    }
+    selectors = {k: told for header in headers.values() for k, told in header.options.get("selectors", {}).items()}
+    return replace(
+        first,
+        name=name,
+        searchers=tuple(called(searcher, name) for name, header in headers.items() for searcher in header.searchers),
+        selectors=tuple(dict.fromkeys(selector for header in headers.values() for selector in header.selectors)),
+        datasets=tuple(dict.fromkeys(dataset for header in headers.values() for dataset in header.datasets)),
+        seeds=tuple(sorted({seed for header in headers.values() for seed in header.seeds})),
+        options={**first.options, "searchers": options, "selectors": selectors},
+        images={dataset: told for header in headers.values() for dataset, told in header.images.items()},
     )
 
 

@@ -59,6 +59,31 @@ SEED_LINES: Final[tuple[dict[str, Any], ...]] = (
     {"color": "#999933", "linestyle": (0, (5, 1.5))},
 )
 
+COLOURS: Final = {
+    # On paper, and in the dark: every colour that a web page may set anew.
+    INK: "#e8e6e3",
+    FAINT: "#6b6b70",
+    "#ffffff": "#17171b",
+    "#444444": "#b9b7b3",
+    "#666666": "#8d8b88",
+    "#777777": "#9a9895",
+    "#e6e6e6": "#34343b",
+    OPERATION_COLOURS[NONE]: "#9c9c9c",
+    OPERATION_COLOURS[SKIP]: "#ff8a3d",
+    OPERATION_COLOURS[CONV1X1]: "#7cc8f2",
+    OPERATION_COLOURS[CONV3X3]: "#3f9ede",
+    OPERATION_COLOURS[POOL]: "#f2b632",
+    "#332288": "#9d8ff0",
+    "#cc6677": "#e58a99",
+    "#117733": "#56bd7c",
+    "#88ccee": "#88ccee",
+    "#882255": "#d879ab",
+    "#ddcc77": "#ddcc77",
+    "#44aa99": "#5fc7b5",
+    "#999933": "#c0c05a",
+    "#aa4499": "#d684c8",
+}
+
 RC: Final[dict[RcKeyType, Any]] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that the same figure comes out everywhere
     "text.parse_math": False,  # a name may hold a dollar sign
@@ -98,6 +123,16 @@ def styled(draw: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
             return draw(*args, **kwargs)
 
     return run
+
+
+def shade_colour(shade: float) -> tuple[str, str]:
+    """A heat map's square, from 0 to 1: its colour, and whichever of ink and white is read better on it."""
+    place = min(max(shade, 0.0), 1.0) * (len(_SCALE) - 1)
+    low = min(int(place), len(_SCALE) - 2)
+    ends = [[int(colour[start : start + 2], 16) for start in (1, 3, 5)] for colour in _SCALE[low : low + 2]]
+    mixed = [round(a + (b - a) * (place - low)) for a, b in zip(*ends, strict=True)]
+    light = sum(part * (value / 255) ** 2.2 for part, value in zip((0.2126, 0.7152, 0.0722), mixed, strict=True))
+    return "#" + "".join(f"{value:02x}" for value in mixed), "#ffffff" if light < 0.25 else INK
 
 
 def colour_scale() -> Colormap:

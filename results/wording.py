@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dartboard.results.aggregate import Summary
 from dartboard.results.records import RunKey
+from dartboard.results.statistics import Estimate
 
 
 def mean_std(summary: Summary | None, digits: int = 2) -> str:
@@ -14,6 +15,20 @@ def mean_std(summary: Summary | None, digits: int = 2) -> str:
         return "-"
     spread = "" if summary.std is None else f" ± {summary.std:.{digits}f}"
     return f"{summary.mean:.{digits}f}{spread}"
+
+
+def interval(estimate: Estimate | None, digits: int = 2) -> str:
+    """`[91.20, 93.51]`, nothing where there is no interval."""
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return ""
+    return f"[{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+
+
+def estimated(estimate: Estimate | None, digits: int = 2) -> str:
+    """`92.64 [91.20, 93.51]`, `92.64` without an interval, `-` for none."""
+    if estimate is None:
+        return "-"
+    return f"{estimate.value:.{digits}f} {interval(estimate, digits)}".rstrip()
 
 
 def number(value: float | None, digits: int = 2) -> str:

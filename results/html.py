@@ -1,0 +1,130 @@
+"""A report as one web page: no network, no script but its own, figures and tables inside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import Final
+
+from dartboard.benchmark.space import Cell
+from dartboard.results.document import (
+    Block,
+    Document,
+    Drawn,
+    Entry,
+    Items,
+    Matrix,
+    Plot,
+    Section,
+    Square,
+    Table,
+    Text,
+    plots,
+)
+from dartboard.results.markdown import source
+from dartboard.results.style import COLOURS, OPERATION_COLOURS, shade_colour
+from dartboard.results.svg import arrow_heads, cell_symbol, cell_use, inline_svg
+
+EMBEDDED: Final = 1_000_000
+"""Tables of more bytes than so many are not copied into the page: its links lead to the files beside it."""
+
+_NUMBER: Final = re.compile(r"-|[+\-−]?[\d,]+(\.\d+)?( ± [\d.]+)?( \[.*\])?( %)?( / \d+)?")
+
+
+def html(document: Document, tables: Mapping[str, str]) -> str:
+    """The page of a report, with its CSV files inside."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(autoescape=True, trim_blocks=False, undefined=jinja2.StrictUndefined)
+    kinds: dict[str, type] = {"text": Text, "items": Items, "table": Table, "plot": Plot, "matrix": Matrix}
+    environment.tests |= {name: lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()}
+    environment.tests["number"] = lambda entry: isinstance(entry, str) and _NUMBER.fullmatch(entry) is not None
+    environment.filters |= {
+        "inline": lambda text: Markup(_inline(text)),
+        "entry": lambda entry: Markup(_entry(entry)),
+        "shade": lambda square: Markup(_shade(square)),
+        "origin": lambda plot: Markup(_inline(source(plot))),
+    }
+    drawn = {
+        plot.name: [
+            Markup(inline_svg(figure, f"{plot.name}-{page}", plot.alt)) for page, figure in enumerate(plot.draw(1), 1)
+        ]
+        for plot in _shown(document)
+    }
+    return environment.from_string(_file("page.html.j2")).render(
+        document=document,
+        drawn=drawn,
+        style=Markup(_variables() + _file("page.css")),
+        script=Markup(_file("page.js")),
+        symbols=Markup(arrow_heads() + "".join(map(cell_symbol, _cells(document)))),
+        csv={name: Markup(text.replace("</", "<\\/")) for name, text in tables.items() if len(text) < EMBEDDED},
+    )
+
+
+def _file(name: str) -> str:
+    return (files("dartboard.results") / name).read_text(encoding="utf-8")
+
+
+def _variables() -> str:
+    """The colours of figures and cells, on paper and in the dark."""
+    modes = []
+    for dark in (False, True):
+        known = {name: there if dark else name for name, there in COLOURS.items()}
+        lines = "".join(f"--k{name[1:]}: {colour}; " for name, colour in known.items())
+        operations = "".join(f".o{o} {{ --o: {known[colour]}; }}\n" for o, colour in OPERATION_COLOURS.items())
+        modes.append(f":root {{ {lines}}}\n{operations}")
+    return f"{modes[0]}@media screen and (prefers-color-scheme: dark) {{\n{modes[1]}}}\n"
+
+
+def _shown(document: Document) -> Iterator[Plot]:
+    """The figures that are drawn: a matrix is a table."""
+    seen = {plot.name for plot in _matrices(document.sections)}
+    for plot in plots(tuple(section for section in document.sections if section.only != "markdown")):
+        if plot.name not in seen:
+            yield plot
+
+
+def _matrices(blocks: tuple[Block, ...]) -> Iterator[Plot]:
+    for block in blocks:
+        if isinstance(block, Matrix):
+            yield block.plot
+        elif isinstance(block, Section):
+            yield from _matrices(block.blocks)
+
+
+def _cells(document: Document) -> list[Cell]:
+    """The distinct cells that are drawn in tables."""
+    found: dict[Cell, None] = {}
+
+    def walk(blocks: tuple[Block, ...]) -> None:
+        for block in blocks:
+            if isinstance(block, Section) and block.only != "markdown":
+                walk(block.blocks)
+            elif isinstance(block, Table):
+                found.update((entry.cell, None) for row in block.rows for entry in row if isinstance(entry, Drawn))
+
+    walk(document.sections)
+    return list(found)
+
+
+def _inline(text: str) -> str:
+    """The three marks of a document's texts; everything else is escaped."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
+    escaped = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", escaped)
+    return re.sub(r"\[([^\]]+)\]\(([\w.-]+)\)", r'<a href="\2">\1</a>', escaped)
+
+
+def _entry(entry: Entry) -> str:
+    return cell_use(entry.cell) if isinstance(entry, Drawn) else _inline(entry)
+
+
+def _shade(square: Square) -> str:
+    if square.hatched:
+        return ' class="hatched"'
+    if square.shade is None:
+        return ""
+    colour, ink = shade_colour(square.shade)
+    return f' style="background:{colour};color:{ink}"'
