@@ -19,6 +19,7 @@ class Preset:
     valid_images: int | None = None  # at most
     search: Mapping[str, Any] = field(default_factory=dict)  # fields of the protocol, for every searcher
     selectors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # options by selector
+    diagnostics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # options by diagnostic
 
 
 PRESETS: Final[Mapping[str, Preset]] = {
@@ -43,12 +44,21 @@ PRESETS: Final[Mapping[str, Preset]] = {
             },
             "discretisation-accuracy": {"epochs": 0, "batches": 1},
             **{
+                f"zero-cost-pt{kind}": {"proposals": 2, "batch_size": 32, "validation_batches": 2}
+                for kind in ("", "-synflow", "-trained")
+            },
+            **{
                 f"im-{name}": {"batches": 1}
                 for name in (
                     *("literal", "literal-identity", "literal-neumann", "null"),
                     *("mix", "quad", "quad-first", "quad-indirect", "alpha"),
                 )
             },
+        },
+        diagnostics={
+            "alpha-hessian": {"images": 32},
+            "landscape": {"images": 32, "directions": 2},
+            "rank-correlation": {"images": 32, "cells": 20},
         },
     ),
     "laptop": Preset(

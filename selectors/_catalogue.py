@@ -173,6 +173,23 @@ SELECTORS: Final = Catalogue(
             summary="settles the most important and certain edge first, training between (Li et al. 2020)",
         ),
         Entry(
+            name="zero-cost-pt",
+            place="dartboard.selectors.zero_cost_pt:ZeroCostPT",
+            summary="edge by edge what an untrained network tells images apart least without (Xiang et al. 2023)",
+        ),
+        Entry(
+            name="zero-cost-pt-synflow",
+            place="dartboard.selectors.zero_cost_pt:ZeroCostPT",
+            summary="the same by the synaptic flow of an untrained network, which sees no image",
+            options={"measure": "synflow"},
+        ),
+        Entry(
+            name="zero-cost-pt-trained",
+            place="dartboard.selectors.zero_cost_pt:ZeroCostPT",
+            summary="the same by activation codes, of the trained weights under the searcher's mixture",
+            options={"weights": "trained", "mixture": "searcher"},
+        ),
+        Entry(
             name="random",
             place="dartboard.selectors.uniform:Uniform",
             summary="control: a cell drawn uniformly from the space",
