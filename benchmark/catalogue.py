@@ -19,6 +19,7 @@ class Entry:
     summary: str  # one line
     options: Mapping[str, Any] = field(default_factory=dict)  # what this name sets in the class's Config
     control: str | None = None  # of selectors: None, "blind" or "truth", as on the class
+    passes: tuple[float, float] | None = None  # of searchers: a batch's forward and backward passes in a step, counted
     origin: str | None = None  # the plug-in that brought it (who loads the plug-in says so); None: Dartboard itself
 
     def load(self) -> Any:
