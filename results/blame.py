@@ -6,8 +6,8 @@ For each trained supernet, the regret of the cell that a criterion chose is spli
              the supernet's part                                        the selection's part
 
 Only criteria extract. Controls do not: a blind one sees no supernet, and one that reads the table needs none. The best
-extracted is picked after the fact from N criteria, so that the supernet's part depends on N: more criteria can only lower
-it, and the best of N random cells would be better than N / (N + 1) of the space, too (`Split.tries`).
+extracted is picked after the fact from N criteria, so that the supernet's part depends on N: more criteria can only
+lower it, and the best of N random cells would be better than N / (N + 1) of the space, too (`Split.tries`).
 
 Means are used where parts have to add up, interquartile means elsewhere, each with an interval over supernets;
 resampling keeps the number of supernets of each search method. One supernet has no interval and no rank. The split is

@@ -24,6 +24,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from math import comb, factorial, sqrt
+from statistics import NormalDist
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -211,11 +214,9 @@ def share(successes: float, n: int, *, level: float = LEVEL) -> Estimate:
     Raises:
         InputError: when they are no share.
     """
-    from scipy.stats import norm
-
     if n < 1 or not 0 <= successes <= n:
         raise InputError(f"a share is of so many out of at least one; got {successes} of {n}")
-    p, z = successes / n, float(norm.ppf((1 + level) / 2))
+    p, z = successes / n, NormalDist().inv_cdf((1 + level) / 2)
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     width = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
     low = 0.0 if successes == 0 else middle - width
@@ -257,8 +258,9 @@ def permutation_test(differences: ArrayLike, generator: np.random.Generator) -> 
     """Whether paired differences have a mean other than zero, by flipping their signs.
 
     Under the hypothesis each difference is as likely to have had the other sign. p is the share of all 2ⁿ choices of
-    signs whose sum is at least as far from zero, so that it is never below 2 / 2ⁿ. Beyond `EXACT_UP_TO` differences that
-    are not zero (a zero's sign changes nothing), `DRAWN_SIGNS` choices are drawn, and p = (1 + as far) / (1 + drawn).
+    signs whose sum is at least as far from zero, so that it is never below 2 / 2ⁿ. Beyond `EXACT_UP_TO` differences
+    that are not zero (a zero's sign changes nothing), `DRAWN_SIGNS` choices are drawn, and p = (1 + as far) / (1 +
+    drawn).
 
     Raises:
         InputError: without differences, or with one that is not finite.
@@ -295,6 +297,27 @@ def wilcoxon(differences: ArrayLike, generator: np.random.Generator) -> PairedTe
     signed = np.zeros_like(array)
     signed[array != 0] = np.sign(nonzero) * rankdata(np.abs(nonzero))
     return permutation_test(signed, generator)
+
+
+def chance_test(percentiles: ArrayLike) -> float:
+    """P that as many cells drawn at random have a mean percentile at least as high.
+
+    A random cell's percentile is uniform, but for ties, so that the sum of n follows the law of Irwin and Hall:
+    P(sum <= x) = Σ_k (-1)ᵏ C(n, k) (x - k)ⁿ / n! over k <= x. In fractions, exactly; beyond 40 by the normal law.
+
+    Args:
+        percentiles: (n,), 0 to 100.
+
+    Raises:
+        InputError: without values, or with one that is not finite.
+    """
+    array = _finite(percentiles) / 100
+    n = len(array)
+    if n > 40:
+        return NormalDist(n / 2, sqrt(n / 12)).cdf(n - float(array.sum()))
+    rest = n - sum(Fraction(float(value)) for value in array)  # by symmetry, P(sum >= x) = P(sum <= n - x)
+    terms = ((-1) ** k * comb(n, k) * (rest - k) ** n for k in range(n + 1) if k <= rest)
+    return float(sum(terms, Fraction(0)) / factorial(n))
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
