@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from dartboard.benchmark.catalogue import Catalogue, Entry
 from dartboard.benchmark.errors import InputError, unknown
+from dartboard.harness.diagnostics._catalogue import Diagnostic, choose
 from dartboard.harness.presets import PRESETS
 
 KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
@@ -28,6 +29,8 @@ KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "searcher": dict,
     "selector": dict,
     "dataset": dict,
+    "diagnostics": (str, list),
+    "diagnostic": dict,
 }
 SUPERNET_KEYS: Final = ("channels", "cells_per_stage")
 IMAGE_KEYS: Final = ("image_size", "train_images", "valid_images")
@@ -56,6 +59,14 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskedDiagnostic:
+    """A diagnostic of the grid."""
+
+    diagnostic: Diagnostic
+    options: Mapping[str, Any]  # as the grid and the preset set them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """Everything that a run folder's records follow from, but for the data themselves."""
 
@@ -72,6 +83,7 @@ class Grid:
     cells_per_stage: int
     images: Mapping[str, int]  # of image_size, train_images and valid_images: what the grid asks for exactly
     at_most: Mapping[str, int]  # of the same three: the preset's bounds, where the grid asks for nothing
+    diagnostics: tuple[AskedDiagnostic, ...] = ()  # what is measured besides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +96,7 @@ class Overrides:
     datasets: Sequence[str] = ()
     seeds: str | None = None
     table: str | None = None
+    diagnostics: str | None = None  # "cheap", "all", "none", or names between commas
     settings: Sequence[str] = ()  # "search.epochs=5"
 
 
@@ -158,6 +171,7 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
         cells_per_stage=supernet.get("cells_per_stage", preset.cells_per_stage),
         images=images,
         at_most={key: bound for key in IMAGE_KEYS if key not in images and (bound := getattr(preset, key)) is not None},
+        diagnostics=_diagnostics(content, overrides.diagnostics, preset.diagnostics),
     )
 
 
@@ -248,6 +262,21 @@ def _datasets(content: Mapping[str, Any], chosen: Sequence[str]) -> tuple[Datase
         short = Path(label).stem if "/" in label or label.endswith(".npz") else label
         datasets.append(Dataset(label=_label(short, "data set"), source=source))
     return tuple(datasets)
+
+
+def _diagnostics(
+    content: Mapping[str, Any], chosen: str | None, preset: Mapping[str, Mapping[str, Any]]
+) -> tuple[AskedDiagnostic, ...]:
+    """The grid's diagnostics: `[diagnostic.NAME]` holds options."""
+    sections: Mapping[str, Any] = content.get("diagnostic", {})
+    for name, section in sections.items():
+        choose([name])  # so that an unknown one is refused
+        if not isinstance(section, dict):
+            raise InputError(f"[diagnostic.{name}] holds options; got {section!r}")
+    asked = choose(chosen if chosen is not None else content.get("diagnostics", "cheap"))
+    return tuple(
+        AskedDiagnostic(diagnostic=d, options={**preset.get(d.name, {}), **sections.get(d.name, {})}) for d in asked
+    )
 
 
 def _label(label: str, kind: str) -> str:

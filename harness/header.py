@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from dartboard.benchmark.errors import InputError
 from dartboard.results.records import RunHeader, to_json
 
 Item = TypeVar("Item")
+
+PARTS: Final = ("searchers", "selectors", "diagnostics")
+"""The options of a header that hold settings by label."""
 
 
 def merged(new: RunHeader, old: RunHeader | None, folder: Path) -> RunHeader:
@@ -38,7 +41,7 @@ def merged(new: RunHeader, old: RunHeader | None, folder: Path) -> RunHeader:
         images={**old.images, **new.images},
         options={
             **new.options,
-            **{part: {**old.options.get(part, {}), **new.options[part]} for part in ("searchers", "selectors")},
+            **{part: {**old.options.get(part, {}), **new.options.get(part, {})} for part in PARTS},
         },
     )
 
@@ -50,8 +53,8 @@ def _settled(header: RunHeader) -> dict[str, Any]:
     facts = {"preset": values["preset"], "table": values["table"]["name"], "table's sha256": values["table"]["sha256"]}
     for name in ("channels", "cells_per_stage", "metric", "precision"):
         facts[name] = options[name]
-    for part in ("searchers", "selectors"):
-        facts |= {f"{part.removesuffix('s')} {label}": option for label, option in options[part].items()}
+    for part in PARTS:
+        facts |= {f"{part.removesuffix('s')} {label}": option for label, option in options.get(part, {}).items()}
     return facts | {f"data set {label}": told for label, told in values["images"].items()}
 
 

@@ -1,7 +1,7 @@
 """What was measured of a supernet, besides what the search itself needs: records, and how they are written and read.
 
 `searches/<key>/diagnostics.jsonl` holds one `DiagnosticRecord` a line, appended durably. Cheap diagnostics have one for
-each epoch (of epoch k: of the supernet as epoch k left it), dear ones a single one of the trained supernet, with `epoch`
+each epoch (of epoch k: of the supernet as epoch k left it), dear ones a single one, of the trained supernet: `epoch` is
 None. What each is, with its formula and source, stands in docs/diagnostics.md and in its file in harness/diagnostics/.
 The names, and the keys of `values`; E = 6 edges, O = 5 operations, `null` where a number is not finite or does not
 exist; p (E, O) are the mixing weights, averaged over the network's cells where each has its own; accuracies are in
@@ -24,7 +24,7 @@ percent, losses and entropies in nats:
         expected_conv_depth, expected_width edges (width: as of `space.width`), of a cell whose operations are drawn
         from p
     cell-agreement    of each epoch; one batch of each half, with gradients
-        train, valid: each {agreement Λ, -1 to 1, null for a single cell · norms (cells,) · cosines (cells,) to the
+        train, valid: each {agreement Λ, -1 to 1 · norms (cells,) · cosines (cells,) to the
         mean direction of all cells · argmin (cells, E) the operation that each cell's gradient asks for}
     operation-cost    of each epoch; one batch of each half, with gradients
         train, valid: each {cost (E, O) ∂L/∂p, summed over the cells · edge_cost (E,) Σ_o p·cost · by_cell (cells, E)
