@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import platform
 import resource
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -46,3 +51,86 @@ def peak_memory_mb(device: torch.device) -> float:
         return float(torch.cuda.max_memory_allocated(device) / 2**20)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+_STATUS: Final = Path("/proc/self/status")
+_CLEAR: Final = Path("/proc/self/clear_refs")
+
+
+class MemoryMeter:
+    """What something adds to the memory in use, at its peak: `with meter.part() as part: ...`, then `part.added_mb`.
+
+    On CUDA it is the peak of the device's allocated tensors less what was allocated before. On a CPU it is the peak of
+    the process's resident memory less what was resident before, which the kernel of Linux keeps and can be told to
+    forget; before an outermost part, freed memory is given back to the kernel as far as the C library does that. What
+    fits into memory that the process holds already is hidden, and on other systems nothing is measured: None.
+
+    Parts may be nested: the outer one's peak counts the inner one's.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._depth = 0
+        self._most = 0.0
+        self._high = 0.0  # since the part in hand began, as far as the system has forgotten it
+
+    def most_mb(self) -> float:
+        """The most memory in use so far, whatever parts there were; see `peak_memory_mb`."""
+        self._most = max(self._most, peak_memory_mb(self.device))
+        return self._most
+
+    @contextlib.contextmanager
+    def part(self) -> Iterator[MemoryPart]:
+        """What happens inside."""
+        part = MemoryPart()
+        outer = max(self._high, self._peak() or 0.0)
+        before = self._forget()
+        self._high = 0.0
+        self._depth += 1
+        try:
+            yield part
+        finally:
+            self._depth -= 1
+            peak = self._peak()
+            if before is not None and peak is not None:
+                peak = max(peak, self._high)
+                part.added_mb = max(0.0, peak - before)
+                self._high = max(outer, peak)
+
+    def _forget(self) -> float | None:
+        """Let the peak begin anew at what is in use, which is told in MiB; None where it cannot be."""
+        self.most_mb()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            torch.cuda.reset_peak_memory_stats(self.device)
+            return torch.cuda.memory_allocated(self.device) / 2**20
+        if self._depth == 0:
+            with contextlib.suppress(AttributeError, OSError):
+                ctypes.CDLL(None).malloc_trim(0)
+        try:
+            _CLEAR.write_text("5", encoding="ascii")
+        except OSError:
+            return None
+        return _resident_mb("VmRSS")
+
+    def _peak(self) -> float | None:
+        """MiB, since it began anew."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            return float(torch.cuda.max_memory_allocated(self.device) / 2**20)
+        return _resident_mb("VmHWM")
+
+
+class MemoryPart:
+    """What a part added; None while it lasts and where it cannot be measured."""
+
+    added_mb: float | None = None
+
+
+def _resident_mb(field: str) -> float | None:
+    """A field of the process's status in MiB; None where the system has none."""
+    try:
+        lines = _STATUS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 2**10 for line in lines if line.startswith(f"{field}:")), None)

@@ -16,18 +16,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dartboard.benchmark.contracts import Selection
 from dartboard.benchmark.ground_truth import Metric
 from dartboard.benchmark.images import ImageSplit, describe, load_images, search_halves
 from dartboard.benchmark.space import Cell
+from dartboard.benchmark.supernet import SupernetConfig
 from dartboard.benchmark.tables.store import load_table
 from dartboard.harness.checkpoints import locked
-from dartboard.harness.devices import describe_device, find_device, peak_memory_mb
+from dartboard.harness.devices import MemoryMeter, describe_device, find_device
+from dartboard.harness.diagnose import missing, one_line, prepare_diagnostic
 from dartboard.harness.grid import Dataset, Grid
 from dartboard.harness.header import merged
 from dartboard.harness.prepare import PreparedSearcher, prepare_searcher, prepare_selector, settings
 from dartboard.harness.provenance import versions
-from dartboard.harness.search_run import Listener, SearchRun
+from dartboard.harness.search_run import Chosen, Listener, SearchRun
 from dartboard.results.records import (
     RunHeader,
     RunKey,
@@ -35,7 +36,9 @@ from dartboard.results.records import (
     SearchKey,
     append_record,
     finished_keys,
+    read_epochs,
     read_header,
+    search_folder,
     write_header,
 )
 from dartboard.searchers._training import Protocol as TrainingProtocol
@@ -68,6 +71,7 @@ class Engine:
     ) -> None:
         self.grid, self.folder, self.listener, self.retry_failed = grid, folder, listener, retry_failed
         self.device = find_device(device)
+        self.memory = MemoryMeter(self.device)
         self.dtype = {"float32": torch.float32, "float64": torch.float64}[grid.precision]
         self.truth = load_table(grid.table)
         self.given_metric = None if grid.metric is None else Metric.parse(grid.metric)
@@ -75,8 +79,10 @@ class Engine:
             self.truth.lookup(Cell.from_number(0), self.given_metric)  # so that an unknown one is refused now
         self.searchers = [prepare_searcher(method) for method in grid.searchers]
         self.selectors = {method.label: prepare_selector(method) for method in grid.selectors}
+        self.diagnostics = [prepare_diagnostic(asked) for asked in grid.diagnostics]
         self.images = {dataset.label: load_images(dataset.source) for dataset in grid.datasets}
         for searcher in self.searchers:  # so that an impossible size is refused before anything is trained
+            searcher.supernet_config(SupernetConfig(channels=grid.channels))
             for dataset in grid.datasets:
                 self.halves(dataset.label, searcher.protocol, device="meta")
         self.versions: dict[str, Any] = versions()
@@ -112,11 +118,12 @@ class Engine:
         done = self.ok if self.retry_failed else self.ok | self.failed
         left = [label for label in self.selectors if RunKey(*search, label) not in done]
         self._tell()
-        if not left:
+        if not left and not self._unmeasured(search):
             return
         run = SearchRun(self, searcher, dataset, seed)
         try:
             trained = run.search()
+            run.diagnose(trained)
         except Exception as error:  # noqa: BLE001  (a failing run is a record, and the grid goes on)
             self.listener.end(f"{search}: failed: {one_line(error)}")
             for label in left:
@@ -124,14 +131,22 @@ class Engine:
             return
         for label in left:
             try:
-                selection, seconds = run.select(trained, label)
+                chosen = run.select(trained, label)
             except Exception as error:  # noqa: BLE001  (as above)
                 self.listener.end(f"{RunKey(*search, label)}: failed: {one_line(error)}")
                 self._append(run, label, error=error)
             else:
-                record = self._append(run, label, selection=selection, seconds=seconds)
+                record = self._append(run, label, chosen=chosen)
                 run.journal(label).remove()
                 self.listener.end(f"{record.key}: {record.accuracy:.2f} %  {record.cell}")
+
+    def _unmeasured(self, search: SearchKey) -> bool:
+        """Whether a search that led to a cell lacks a diagnostic that can still be made up for."""
+        folder = search_folder(self.folder, search)
+        reached = any(RunKey(*search, label) in self.ok for label in self.selectors)
+        return reached and any(
+            missing(folder, self.diagnostics, len(read_epochs(folder)), retry_failed=self.retry_failed)
+        )
 
     def _tell(self) -> None:
         asked = set(self.keys)
@@ -142,8 +157,7 @@ class Engine:
         run: SearchRun,
         label: str,
         *,
-        selection: Selection | None = None,
-        seconds: float | None = None,
+        chosen: Chosen | None = None,
         error: Exception | None = None,
     ) -> RunRecord:
         """Write a run's record."""
@@ -163,12 +177,13 @@ class Engine:
             table_sha256=self.truth.provenance.sha256,
             table_official=self.truth.provenance.official,
             device=describe_device(self.device),
-            peak_memory_mb=peak_memory_mb(self.device),
+            peak_memory_mb=self.memory.most_mb(),
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
             **self.versions,
             **run.facts,
         )
-        if selection is not None:
+        if chosen is not None:
+            selection = chosen.selection
             cell, metric = selection.cell, self.metric(run.dataset.label)
             index = self.truth.official_index
             record = replace(
@@ -188,7 +203,8 @@ class Engine:
                 notes=selection.notes,
                 selection_images=selection.images,
                 selection_gradient_images=selection.gradient_images,
-                selection_seconds=seconds,
+                selection_seconds=chosen.seconds,
+                selection_memory_mb=chosen.memory_mb,
             )
         append_record(self.folder, record)
         (self.ok if record.ok else self.failed).add(record.key)
@@ -251,6 +267,7 @@ class Engine:
                     method.label: settings(method, selector.name, selector.config)
                     for method, selector in zip(grid.selectors, self.selectors.values(), strict=True)
                 },
+                "diagnostics": {prepared.name: prepared.settings for prepared in self.diagnostics},
             },
             table={field: getattr(provenance, field) for field in provenance.__dataclass_fields__},
             images={label: describe(*pair) for label, pair in halves.items()},
@@ -283,12 +300,6 @@ class Engine:
 def rows(scores: NDArray[np.float64]) -> tuple[tuple[float | None, ...], ...]:
     """Scores (E, O) as a record has them: None where they are not finite."""
     return tuple(tuple(float(x) if np.isfinite(x) else None for x in row) for row in scores)
-
-
-def one_line(error: Exception) -> str:
-    """An error's kind and message in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def scored_by(engine: Engine) -> str:

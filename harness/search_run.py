@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,11 +15,15 @@ from dartboard.benchmark.contracts import Searcher, Selection, SelectionData, Tr
 from dartboard.benchmark.epochs import EpochMeter, EpochResult, steps_of_epoch
 from dartboard.benchmark.space import Cell
 from dartboard.benchmark.streams import derive, stream
-from dartboard.benchmark.supernet import Supernet, SupernetConfig
+from dartboard.benchmark.supernet import Supernet, SupernetConfig, build_supernet
 from dartboard.harness.checkpoints import FileJournal, load_state, save_state
+from dartboard.harness.diagnose import PreparedDiagnostic, measure, missing, of_epoch
+from dartboard.harness.diagnostics._subject import Subject
 from dartboard.harness.grid import Dataset
 from dartboard.harness.guard import untouched
 from dartboard.harness.prepare import PreparedSearcher
+from dartboard.harness.shared import SharedEvaluations
+from dartboard.results.diagnostics import DiagnosticRecord, append_diagnostic, keep_diagnostics
 from dartboard.results.records import EpochRecord, SearchKey, append_epoch, keep_epochs, search_folder
 
 if TYPE_CHECKING:
@@ -41,6 +46,14 @@ class Listener(Protocol):
         """So many of all runs have a record."""
 
 
+class Chosen(NamedTuple):
+    """A selection, and what it took by the clock: as if it had been alone, whatever it found computed already."""
+
+    selection: Selection
+    seconds: float
+    memory_mb: float | None  # what it added to the memory in use, at its peak; None: not measured here
+
+
 class SearchRun:
     """One search of a grid, and the selections from it."""
 
@@ -48,6 +61,7 @@ class SearchRun:
         self.engine, self.searcher, self.dataset, self.seed = engine, searcher, dataset, seed
         self.key = SearchKey(searcher.label, dataset.label, seed)
         self.folder = search_folder(engine.folder, self.key)
+        self.shared: SharedEvaluations | None = None  # by the selections from its supernet
         self.train, self.valid = engine.halves(dataset.label, searcher.protocol, device=engine.device)
         self.facts: dict[str, Any] = {
             "image_size": self.train.image_size,
@@ -59,12 +73,14 @@ class SearchRun:
         """Train to the last epoch or until the method is finished, from the last checkpoint if there is one."""
         engine, protocol = self.engine, self.searcher.protocol
         root = derive(self.seed, "search")
-        supernet = Supernet(
-            SupernetConfig(
-                channels=engine.grid.channels,
-                cells_per_stage=engine.grid.cells_per_stage,
-                num_classes=self.train.num_classes,
-                track_running_stats=protocol.track_running_stats,
+        supernet = build_supernet(
+            self.searcher.supernet_config(
+                SupernetConfig(
+                    channels=engine.grid.channels,
+                    cells_per_stage=engine.grid.cells_per_stage,
+                    num_classes=self.train.num_classes,
+                    track_running_stats=protocol.track_running_stats,
+                )
             ),
             generator=stream(root, "supernet"),
             device=engine.device,
@@ -80,6 +96,7 @@ class SearchRun:
             searcher.load_state_dict(kept.pop("searcher"))
             state = kept
         keep_epochs(self.folder, state["epoch"])
+        keep_diagnostics(self.folder, state["epoch"])
         steps = self.train.steps(protocol.batch_size)
         engine.listener.begin(str(self.key), protocol.epochs * steps)
         for epoch in range(state["epoch"], protocol.epochs):
@@ -105,6 +122,7 @@ class SearchRun:
             state["seconds"] += seconds
             state["trajectory"].append(mixture.tolist())
             cell = self._write_epoch(epoch, done, mixture, searcher, seconds)
+            self._diagnose_epoch(searcher, mixture, state["trajectory"])
             save_state(checkpoint, {**state, "searcher": searcher.state_dict()})
             accuracy = engine.truth.lookup(cell, engine.metric(self.dataset.label))
             engine.listener.advance(
@@ -164,36 +182,99 @@ class SearchRun:
             correct += (supernet(images, mixture, "running").argmax(-1) == labels).sum()
         return 100 * int(correct) / len(self.valid)
 
+    @property
+    def complete(self) -> bool:
+        """Whether the search is over, and its trained supernet kept."""
+        state = load_state(self.folder / "checkpoint.pt", torch.device("cpu"))
+        return state is not None and "valid_accuracy" in state
+
+    def _diagnose_epoch(self, searcher: Searcher, mixture: NDArray[np.float64], trajectory: list[Any]) -> None:
+        """Measure what is asked for of the epoch that is just over."""
+        asked = of_epoch(self.engine.diagnostics)
+        if asked:
+            now = TrainedSupernet(searcher=searcher, mixture=mixture, trajectory=np.array(trajectory, dtype=np.float64))
+            for prepared in asked:
+                self._measure(prepared, now, len(trajectory))
+
+    def diagnose(self, trained: TrainedSupernet) -> None:
+        """Measure what is asked for of the trained supernet and has no record."""
+        engine, epochs = self.engine, len(trained.trajectory)
+        for prepared, epoch in missing(self.folder, engine.diagnostics, epochs, retry_failed=engine.retry_failed):
+            dear = epoch is None
+            if dear:
+                engine.listener.begin(f"{self.key}, {prepared.name}", 1)
+            past = trained
+            if epoch is not None and epoch < epochs:
+                past = replace(trained, mixture=trained.trajectory[epoch - 1], trajectory=trained.trajectory[:epoch])
+            record = self._measure(prepared, past, epoch)
+            if dear:
+                engine.listener.advance(1, 1)
+                told = f"failed: {record.error}" if record.error else f"{record.images:,} images"
+                engine.listener.end(f"{self.key}, {prepared.name}: {told}, {record.diagnostic_seconds:.1f} s")
+
+    def _measure(self, prepared: PreparedDiagnostic, trained: TrainedSupernet, epoch: int | None) -> DiagnosticRecord:
+        """Measure one thing and write it down."""
+        engine, journal = self.engine, FileJournal(self.folder / f"diagnostic--{prepared.name}.pt", self.engine.device)
+        dear = epoch is None
+        data = SelectionData(
+            train=self.train,
+            valid=self.valid,
+            batch_size=self.searcher.protocol.batch_size,
+            journal=journal if dear else None,
+            progress=engine.listener.advance if dear else None,
+        )
+        subject = Subject(
+            trained=trained,
+            data=data,
+            truth=engine.truth,
+            metric=engine.metric(self.dataset.label),
+            root=derive(self.seed, "diagnose", self.key.dataset, prepared.name, "trained" if epoch is None else epoch),
+        )
+        record = measure(prepared, subject, epoch=epoch, who=str(self.key))
+        append_diagnostic(self.folder, record)
+        if dear:
+            journal.remove()
+        return record
+
     def journal(self, label: str) -> FileJournal:
         """Where a long selection keeps its progress."""
         return FileJournal(self.folder / f"selection--{label}.pt", self.engine.device)
 
-    def select(self, trained: TrainedSupernet, label: str) -> tuple[Selection, float]:
-        """Let one selector choose; with the seconds it took.
+    def select(self, trained: TrainedSupernet, label: str) -> Chosen:
+        """Let one selector choose.
+
+        All criteria look at the same batches: those of a stream named by the seed and the data set.
 
         Raises:
             RuntimeError: when the selector changed the trained supernet or the global random state.
         """
         engine, selector = self.engine, self.engine.selectors[label]
         if not hasattr(selector, "select"):
-            return selector.choose(engine.truth, engine.metric(self.dataset.label)), 0.0
+            return Chosen(selector.choose(engine.truth, engine.metric(self.dataset.label)), 0.0, 0.0)
         name = f"{self.key}, {label}"
         engine.listener.begin(name, 1)
+        if self.shared is None or self.shared.network is not trained.supernet:
+            self.shared = SharedEvaluations(trained.supernet, engine.device)
+        self.shared.begin(engine.memory)
         data = SelectionData(
             train=self.train,
             valid=self.valid,
             batch_size=self.searcher.protocol.batch_size,
             journal=self.journal(label),
             progress=engine.listener.advance,
+            seed=derive(self.seed, "select", "images", self.key.dataset),
+            cache=self.shared,
         )
         generator = stream(self.seed, "select", self.key.searcher, self.key.dataset, label)
-        started = time.perf_counter()
-        with untouched(trained, name):
+        with untouched(trained, name), engine.memory.part() as memory:
+            started = time.perf_counter()
             selection = selector.select(trained, data, generator)
-        if engine.device.type == "cuda":
-            torch.cuda.synchronize(engine.device)
+            if engine.device.type == "cuda":
+                torch.cuda.synchronize(engine.device)
+            seconds = time.perf_counter() - started + self.shared.spared_seconds
         engine.listener.advance(1, 1)
-        return selection, time.perf_counter() - started
+        added = (memory.added_mb, self.shared.spared_mb)
+        return Chosen(selection, seconds, max((mb for mb in added if mb is not None), default=None))
 
 
 def average(mixture: Tensor) -> NDArray[np.float64]:

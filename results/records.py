@@ -103,6 +103,7 @@ class RunRecord:
     # Costs that are measured.
     search_seconds: float | None = None
     selection_seconds: float | None = None
+    selection_memory_mb: float | None = None  # what the selection added to the memory in use, at its peak
     peak_memory_mb: float | None = None
     # The supernet, and what it was trained on.
     channels: int | None = None

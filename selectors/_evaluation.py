@@ -24,7 +24,6 @@ from dartboard.benchmark.streams import stream
 from dartboard.benchmark.supernet import MixedNetwork, Norm, Supernet
 from dartboard.selectors._passes import Passes
 
-
 Batches: TypeAlias = Iterable[tuple[Tensor, Tensor]]
 """Images (B, 3, H, W) and labels (B,)."""
 
@@ -61,9 +60,7 @@ def state_of(network: nn.Module) -> Hashable:
     return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
 
 
-def kept(
-    cache: Cache | None, network: nn.Module, key: Iterable[Tensor | str], compute: Callable[[], Result]
-) -> Result:
+def kept(cache: Cache | None, network: nn.Module, key: Iterable[Tensor | str], compute: Callable[[], Result]) -> Result:
     """What `compute` gives, kept where there is a cache of this very network.
 
     Args:

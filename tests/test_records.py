@@ -59,6 +59,7 @@ RECORD = RunRecord(
     trace=({"edge": 2, "kept": "skip_connect"},),
     notes={"order": [1, 2]},
     search_seconds=1.5,
+    selection_memory_mb=0.5,
     peak_memory_mb=3.25,
     finished_at="2026-01-01T00:00:00+00:00",
 )
@@ -175,6 +176,7 @@ def test_comparable_leaves_the_measurements_out() -> None:
     assert set(to_json(RECORD)) - set(comparable(RECORD)) == {
         "search_seconds",
         "selection_seconds",
+        "selection_memory_mb",
         "peak_memory_mb",
         "finished_at",
     }
