@@ -123,6 +123,7 @@ SEARCHERS: Final = Catalogue(
             name="robust-darts",
             place="dartboard.searchers.robust_darts:RobustDarts",
             summary="DARTS that ends when the validation loss bends too sharply in alpha (Zela et al. 2020)",
+            passes=(2, 2),
         ),
     ],
 )
