@@ -15,13 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dartboard.benchmark.space import CONV1X1, CONV3X3, EDGES, NONE, POOL, SKIP, Cell, O
+from dartboard.benchmark.space import CONV1X1, CONV3X3, EDGES, NONE, POOL, SKIP, Cell, E, O
 from dartboard.benchmark.supernet import (
     BY_SOURCE,
     BatchNorm,
     Convolution,
     MixedNetwork,
     Norm,
+    PartialSupernet,
     Reduction,
     SearchCell,
     Skeleton,
@@ -30,6 +31,7 @@ from dartboard.benchmark.supernet import (
     build_skeleton,
     check_mixture,
     classify,
+    edge_weights,
     initialise,
 )
 
@@ -87,34 +89,79 @@ class ReferenceCell(nn.Module):
         return nodes[3]
 
 
+class PartialReferenceCell(ReferenceCell):
+    """A search cell that mixes the first C/K channels of each edge, edge by edge.
+
+    Args:
+        channels: C, of input and output.
+        partial: K.
+        track: whether batch norm keeps running statistics.
+    """
+
+    def __init__(self, channels: int, partial: int, *, track: bool) -> None:
+        super().__init__(channels // partial, track=track)
+        self.channels, self.partial = channels, partial
+
+    def forward(self, x: Tensor, mixture: Tensor, norm: Norm, edges: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) through the cell, `mixture` (E, O), the edges weighing `edges` (E,) or 1 each."""
+        share = self.channels // self.partial
+        order = [group * share + place for place in range(share) for group in range(self.partial)]
+        nodes = [x, *[torch.zeros_like(x)] * 3]
+        rows = zip(EDGES, self.edges, mixture, mixture.new_ones(E) if edges is None else edges, strict=True)
+        for (target, source), operations, weights, edge_weight in rows:
+            assert isinstance(operations, nn.ModuleList)
+            mixed, passing = nodes[source][:, :share], nodes[source][:, share:]
+            total = torch.zeros_like(mixed)
+            for operation, weight in zip(operations, weights, strict=True):
+                total = total + weight * operation(mixed, norm)
+            edge = torch.cat([total, passing], dim=1)[:, order]
+            nodes[target] = nodes[target] + edge_weight * edge
+        return nodes[3]
+
+
 class ReferenceSupernet(Skeleton, MixedNetwork):
-    """The search network, operation by operation, with the weights of `supernet`.
+    """The search network, operation by operation, with the weights of `supernet`, partial channels or plain.
 
     Args:
         supernet: whose size, weights and running statistics it starts from.
     """
+
+    edge_logits: Tensor | None  # (E,), with edge normalisation
 
     def __init__(self, supernet: Supernet) -> None:
         super().__init__()
         config = supernet.config
         self.config = config
         weight = supernet.stem.weight
-        build_skeleton(self, config, lambda channels: ReferenceCell(channels, track=config.track_running_stats))
+        build_skeleton(self, config, self.make_cell)
         self.to(device=weight.device, dtype=weight.dtype)
         copy_skeleton(supernet, self)
+        logits = supernet.edge_logits if isinstance(supernet, PartialSupernet) else None
+        self.register_buffer("edge_logits", None if logits is None else logits.detach().clone())
         for ours, theirs in zip(self.blocks, supernet.blocks, strict=True):
             if isinstance(ours, ReferenceCell) and isinstance(theirs, SearchCell):
                 for edge, parts in enumerate(edge_states(theirs)):
                     for operation, state in parts.items():
                         ours.edges[edge][operation].load_state_dict(state)  # type: ignore[index]  # a ModuleList
 
+    def make_cell(self, channels: int) -> ReferenceCell:
+        """A search cell of a stage with so many channels."""
+        track = self.config.track_running_stats
+        if self.config.partial == 1 and not self.config.edge_normalisation:
+            return ReferenceCell(channels, track=track)
+        return PartialReferenceCell(channels, self.config.partial, track=track)
+
     def forward(self, images: Tensor, mixture: Tensor, norm: Norm = "train") -> Tensor:
         """See `MixedNetwork.forward`."""
         check_mixture(mixture, self.config.cells)
         each = iter(mixture if mixture.dim() == 3 else [mixture] * self.config.cells)
+        edges = None if self.edge_logits is None else edge_weights(self.edge_logits)
         x = self.stem_norm(self.stem(images), norm)
         for block in self.blocks:
-            x = block(x, next(each), norm) if isinstance(block, ReferenceCell) else block(x, norm)
+            if isinstance(block, PartialReferenceCell):
+                x = block(x, next(each), norm, edges)
+            else:
+                x = block(x, next(each), norm) if isinstance(block, ReferenceCell) else block(x, norm)
         return classify(x, self.head_norm, self.classifier, norm)
 
     def weight_gradients(self) -> dict[str, Tensor]:
@@ -163,7 +210,13 @@ class Network(Skeleton):
 
     @classmethod
     def inherit(cls, supernet: Supernet, cell: Cell) -> Network:
-        """The discrete network of `cell` with copies of the weights and running statistics of `supernet`."""
+        """The discrete network of `cell` with copies of the weights and running statistics of `supernet`.
+
+        Raises:
+            ValueError: when the supernet has partial channels, whose operations are narrower than the network's.
+        """
+        if isinstance(supernet, PartialSupernet):
+            raise ValueError("a discrete network cannot inherit the narrow operations of a partial-channel supernet")
         weight = supernet.stem.weight
         network = cls(cell, supernet.config, generator=torch.Generator(), affine=False)
         network.to(device=weight.device, dtype=weight.dtype)

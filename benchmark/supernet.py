@@ -16,6 +16,14 @@ operation after the other, is `dartboard.benchmark.reference`, and a float64 tes
     batch norm over the kC channels has the mixing weight, repeated C times, as its scale, so that the gradient of the
     mixture is batch norm's own weight gradient; one average pooling for the k edges, as a depthwise box filter.
 
+A supernet with partial channels (Y. Xu et al., "PC-DARTS", ICLR 2020, arXiv:1907.05737) mixes operations on the first
+C/K channels of each edge only; the others pass by, and K groups of channels are shuffled:
+
+    f_e(x) = shuffle_K(Σ_o p[e, o] · op_o^e(x[:C/K]), x[C/K:]),    x_i = Σ_{j<i} w_{e(i,j)} f_{e(i,j)}(x_j)
+
+with w = 1, or, with edge normalisation, the softmax of the edges' logits over the edges that enter node i.
+`PartialSupernet` scales the mixture by w, sums the edges that enter a node, and shuffles each node once.
+
 Differences from the published code: search cells have no convolution bias (as in every repository but AutoDL-Projects
 after July 2020, where it is void before batch norm).
 """
@@ -23,8 +31,8 @@ after July 2020, where it is void before batch norm).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import torch
@@ -60,11 +68,18 @@ class SupernetConfig:
     cells_per_stage: int = 5  # N
     num_classes: int = 10
     track_running_stats: bool = True  # of the search cells; the rest always tracks
+    partial: int = 1  # K: one channel in K passes through the operations of an edge, the others pass by
+    edge_normalisation: bool = False  # whether the edges that enter a node have weights that sum to 1
 
     def __post_init__(self) -> None:
-        for name in ("channels", "cells_per_stage", "num_classes"):
+        for name in ("channels", "cells_per_stage", "num_classes", "partial"):
             if getattr(self, name) < 1:
                 raise InputError(f"a supernet's {name} is at least 1; got {getattr(self, name)}")
+        if self.channels % self.partial:
+            raise InputError(
+                f"a supernet in which one channel in {self.partial} passes through the operations has a multiple of"
+                f" {self.partial} channels; got {self.channels}"
+            )
 
     @property
     def cells(self) -> int:
@@ -120,13 +135,21 @@ class Supernet(Skeleton, MixedNetwork):
     ) -> None:
         super().__init__()
         self.config = config
-        build_skeleton(self, config, lambda channels: SearchCell(channels, track=config.track_running_stats))
+        build_skeleton(self, config, self.make_cell)
         initialise(self, generator)
         self.to(device=device, dtype=dtype)
-        if config.channels >= CHANNELS_LAST_FROM:
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Bring the convolutions' weights into the memory order in which this network computes."""
+        if self.config.channels >= CHANNELS_LAST_FROM:
             for parameter in self.parameters():
                 if parameter.dim() == 4:
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+    def make_cell(self, channels: int) -> SearchCell:
+        """A search cell of a stage with so many channels."""
+        return SearchCell(channels, track=self.config.track_running_stats)
 
     def forward(self, images: Tensor, mixture: Tensor, norm: Norm = "train") -> Tensor:
         """See `MixedNetwork.forward`."""
@@ -137,18 +160,92 @@ class Supernet(Skeleton, MixedNetwork):
         for block in self.blocks:
             if isinstance(block, SearchCell):
                 if each is not None:
-                    weights = _weights_by_source(next(each), block.channels, x)
+                    weights = self.weigh(next(each), block.channels, x)
                 elif weights is None:
-                    weights = _weights_by_source(mixture, block.channels, x)
+                    weights = self.weigh(mixture, block.channels, x)
                 x = block(x, weights, norm)
             else:
                 x, weights = block(x, norm), None
         return classify(x, self.head_norm, self.classifier, norm)
 
+    def weigh(self, mixture: Tensor, channels: int, x: Tensor) -> tuple[_Weights, ...]:
+        """The weights of a cell that mixes `channels` of its input `x` (B, C, H, W) by `mixture` (E, O)."""
+        return _weights_by_source(mixture, channels, x)
+
     def arrange(self, images: Tensor) -> Tensor:
         """The images (B, 3, H, W) in the memory order in which this network computes."""
         last = self.config.channels >= CHANNELS_LAST_FROM
         return images.contiguous(memory_format=torch.channels_last) if last else images
+
+
+class PartialSupernet(Supernet):
+    """The search network of which a part of the channels is mixed; the arguments are those of `Supernet`.
+
+    The mixture's rows are the operations' weights, as in `Supernet`; the edges' weights are the network's own state, so
+    that a mask of an operation leaves the edge and what passes by as they are. At K = 1 without edge normalisation it
+    computes what `Supernet` does.
+    """
+
+    edge_logits: Tensor | None  # (E,), with edge normalisation; no parameter: it belongs to the architecture
+
+    def __init__(
+        self,
+        config: SupernetConfig,
+        *,
+        generator: torch.Generator,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(config, generator=generator, device=device, dtype=dtype)
+        logits = self.stem.weight.new_zeros(E) if config.edge_normalisation else None
+        self.register_buffer("edge_logits", logits)
+
+    def make_cell(self, channels: int) -> SearchCell:
+        """A search cell of a stage with so many channels, of which it mixes a part."""
+        return PartialCell(channels, self.config.partial, track=self.config.track_running_stats)
+
+    def weigh(self, mixture: Tensor, channels: int, x: Tensor) -> tuple[_Weights, ...]:
+        """As `Supernet.weigh`, with the edges' weights, if they have any."""
+        if self.edge_logits is None:
+            return super().weigh(mixture, channels, x)
+        edges = edge_weights(self.edge_logits)
+        weights = super().weigh(mixture * edges[:, None], channels, x)
+        passing = torch.split(torch.stack([edges[e] for e in BY_SOURCE]), [3, 2, 1])
+        return tuple(replace(weight, passing=part) for weight, part in zip(weights, passing, strict=True))
+
+    def resize(self, partial: int) -> None:
+        """Let one channel in `partial` pass through the operations.
+
+        The parameters remain the same objects; where their number of channels changes, all is 0 (running variances 1)
+        until somebody fills them.
+
+        Raises:
+            InputError: when the number of channels is no multiple of `partial`.
+        """
+        if partial == self.config.partial:
+            return
+        self.config = replace(self.config, partial=partial)
+        for block in self.blocks:
+            if isinstance(block, PartialCell):
+                block.resize(partial)
+        self.lay_out()
+
+
+def build_supernet(
+    config: SupernetConfig,
+    *,
+    generator: torch.Generator,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Supernet:
+    """The supernet that `config` describes, partial channels or plain; the arguments are those of `Supernet`."""
+    plain = config.partial == 1 and not config.edge_normalisation
+    return (Supernet if plain else PartialSupernet)(config, generator=generator, device=device, dtype=dtype)
+
+
+def edge_weights(logits: Tensor) -> Tensor:
+    """(E,) weights of the edges, of logits (E,): the softmax over the edges that enter the same node."""
+    return torch.cat([part.softmax(0) for part in torch.split(logits, [1, 2, 3])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +257,7 @@ class _Weights:
     skip: Tensor  # (k,)
     pool: Tensor  # (k,)
     per_pixel: Tensor  # (H, W): one over the number of pixels under the pooling window
+    passing: Tensor | None = None  # (k,), of the channels that pass by; None: they pass whole
 
 
 def _weights_by_source(mixture: Tensor, channels: int, x: Tensor) -> tuple[_Weights, ...]:
@@ -237,16 +335,75 @@ class SearchCell(nn.Module):
 
     def forward(self, x: Tensor, weights: tuple[_Weights, ...], norm: Norm) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
-        totals: tuple[Tensor, ...] = ()  # of the nodes after `value`: the edges so far
+        totals: Sequence[Tensor] = ()  # of the nodes after `value`: the edges so far
         value = x
         for source, weight in enumerate(weights):
-            active = F.relu(value)
-            out = self.norm3x3[source](self.conv3x3[source](active), norm, weight.conv3x3)
-            out.add_(self.norm1x1[source](self.conv1x1[source](active), norm, weight.conv1x1))
-            averaged = F.conv2d(value, self.box, padding=1, groups=self.channels) * weight.per_pixel
-            value, *rest = _AddEdges.apply(out, value, averaged, weight.skip, weight.pool, *totals)  # type: ignore[no-untyped-call]  # torch has no type
-            totals = tuple(rest)
+            value, *totals = self.leave(source, value, weight, norm, totals)
         return value
+
+    def leave(
+        self, source: int, value: Tensor, weight: _Weights, norm: Norm, totals: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        """The sums at the nodes after `source`, whose value is (B, C, H, W), with the edges that leave it.
+
+        `totals` has the sums of the edges that left earlier nodes, or nothing.
+        """
+        active = F.relu(value)
+        out = self.norm3x3[source](self.conv3x3[source](active), norm, weight.conv3x3)
+        out.add_(self.norm1x1[source](self.conv1x1[source](active), norm, weight.conv1x1))
+        averaged = F.conv2d(value, self.box, padding=1, groups=self.channels) * weight.per_pixel
+        sums: tuple[Tensor, ...] = _AddEdges.apply(out, value, averaged, weight.skip, weight.pool, *totals)  # type: ignore[no-untyped-call]  # torch has no type
+        return sums
+
+
+class PartialCell(SearchCell):
+    """A cell that mixes the first C/K channels of each edge, lets the others pass by, and shuffles.
+
+    Args:
+        width: C, of input and output.
+        partial: K.
+        track: whether batch norm keeps running statistics.
+    """
+
+    def __init__(self, width: int, partial: int, *, track: bool) -> None:
+        super().__init__(width // partial, track=track)
+        self.partial = partial
+
+    def forward(self, x: Tensor, weights: tuple[_Weights, ...], norm: Norm) -> Tensor:
+        """Map (B, C, H, W) to (B, C, H, W)."""
+        if self.partial == 1:
+            return super().forward(x, weights, norm)
+        totals: Sequence[Tensor] = ()  # of the nodes after `value`: the mixed channels of the edges so far
+        passed: list[Tensor] = []  # and the others
+        value = x
+        for source, weight in enumerate(weights):
+            mixed, other = value[:, : self.channels], value[:, self.channels :]
+            first, *totals = self.leave(source, mixed, weight, norm, totals)
+            beside = [other] * len(weight.skip) if weight.passing is None else [other * w for w in weight.passing]
+            passed = [sofar + edge for sofar, edge in zip(passed, beside, strict=True)] if passed else beside
+            value = F.channel_shuffle(torch.cat([first, passed.pop(0)], dim=1), self.partial)
+        return value
+
+    def layers(self) -> Iterator[tuple[Convolution, BatchNorm]]:
+        """The convolutions, each of k edges at once, with their batch norms."""
+        for convolutions, norms in ((self.conv3x3, self.norm3x3), (self.conv1x1, self.norm1x1)):
+            for convolution, norm in zip(convolutions, norms, strict=True):
+                assert isinstance(convolution, Convolution)
+                assert isinstance(norm, BatchNorm)
+                yield convolution, norm
+
+    def resize(self, partial: int) -> None:
+        """See `PartialSupernet.resize`."""
+        before, self.channels = self.channels, self.channels * self.partial // partial
+        self.partial = partial
+        for convolution, norm in self.layers():
+            weight = convolution.weight
+            edges = len(weight) // before
+            weight.data = weight.new_zeros(edges * self.channels, self.channels, *weight.shape[2:])
+            if norm.running_mean is not None:
+                norm.running_mean = weight.new_zeros(edges * self.channels)
+                norm.running_var = weight.new_ones(edges * self.channels)
+        self.box = self.box.new_ones(self.channels, 1, 3, 3)
 
 
 class Reduction(nn.Module):

@@ -10,6 +10,7 @@ from typing import Any, Final
 from dartboard.benchmark.catalogue import Entry, check_options
 from dartboard.benchmark.contracts import Selector, Yardstick
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.supernet import SupernetConfig
 from dartboard.harness.grid import Method
 from dartboard.searchers._training import Protocol as TrainingProtocol
 from dartboard.searchers._training import resolve_protocol
@@ -28,6 +29,19 @@ class PreparedSearcher:
     factory: Any  # the class
     protocol: TrainingProtocol
     config: Any
+
+    def supernet_config(self, size: SupernetConfig) -> SupernetConfig:
+        """The supernet of this size that the method asks for: plain, unless its class has a `supernet_config`.
+
+        Raises:
+            InputError: when the method cannot have one of this size.
+        """
+        ask = getattr(self.factory, "supernet_config", None)
+        if ask is None:
+            return size
+        with told_of(f"searcher {self.label}"):
+            asked: SupernetConfig = ask(size, self.config)
+        return asked
 
 
 def prepare_searcher(method: Method) -> PreparedSearcher:

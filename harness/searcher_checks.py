@@ -20,7 +20,7 @@ from dartboard.benchmark.catalogue import Entry
 from dartboard.benchmark.contracts import Batch, Searcher
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import stream
-from dartboard.benchmark.supernet import Supernet
+from dartboard.benchmark.supernet import Supernet, SupernetConfig
 from dartboard.harness.grid import Method
 from dartboard.harness.guard import differences, flat, global_random_state
 from dartboard.harness.prepare import prepare_searcher
@@ -38,6 +38,7 @@ class SearcherCase:
     factory: Any
     config: Any
     protocol: Protocol
+    supernet: SupernetConfig  # of the kind that it asks for, at the benchmark's size
 
     @classmethod
     def of(cls, entry: Entry, **options: Any) -> SearcherCase:
@@ -48,7 +49,13 @@ class SearcherCase:
         """
         method = Method(label=entry.name, entry=entry, options={**entry.options, **OPTIONS, **options})
         prepared = prepare_searcher(method)
-        return cls(entry=entry, factory=prepared.factory, config=prepared.config, protocol=prepared.protocol)
+        return cls(
+            entry=entry,
+            factory=prepared.factory,
+            config=prepared.config,
+            protocol=prepared.protocol,
+            supernet=prepared.supernet_config(SupernetConfig()),
+        )
 
     def build(
         self,
@@ -60,9 +67,16 @@ class SearcherCase:
     ) -> Searcher:
         """A fresh searcher, with a fresh supernet unless one is given."""
         if supernet is None:
-            supernet = toy_supernet(track=self.protocol.track_running_stats, seed=seed, dtype=dtype, device=device)
+            supernet = self.toy_supernet(seed=seed, dtype=dtype, device=device)
         searcher: Searcher = self.factory(supernet, self.config, generator=stream(seed, "architecture"))
         return searcher
+
+    def toy_supernet(
+        self, *, seed: int = 0, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    ) -> Supernet:
+        """A fresh toy supernet of the kind that the searcher asks for."""
+        track = self.protocol.track_running_stats
+        return toy_supernet(track=track, seed=seed, dtype=dtype, device=device, like=self.supernet)
 
     def train(self, searcher: Searcher, epochs: Sequence[int], *, seed: int = 0) -> list[Tensor]:
         """Train for the epochs of these numbers; the mixture after each."""
@@ -92,7 +106,7 @@ def check_no_preference_at_start(case: SearcherCase) -> None:
 
 def check_trains_the_supernet_it_is_given(case: SearcherCase) -> None:
     """An epoch moves the weights of the very supernet that was given, and lets its statistics learn."""
-    supernet = toy_supernet(track=case.protocol.track_running_stats)
+    supernet = case.toy_supernet()
     searcher = case.build(supernet=supernet)
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     case.train(searcher, [0])

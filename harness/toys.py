@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -11,7 +12,7 @@ from dartboard.benchmark.contracts import Searcher, StepResult, TrainedSupernet
 from dartboard.benchmark.epochs import BatchProtocol, steps_of_epoch
 from dartboard.benchmark.images import ImageSplit
 from dartboard.benchmark.streams import stream
-from dartboard.benchmark.supernet import Supernet, SupernetConfig
+from dartboard.benchmark.supernet import Supernet, SupernetConfig, build_supernet
 from dartboard.searchers._training import resolve_protocol
 from dartboard.searchers.darts_v1 import Config, DartsV1
 
@@ -34,11 +35,19 @@ def toy_images(
 
 
 def toy_supernet(
-    *, track: bool = True, seed: int = 0, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    *,
+    track: bool = True,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    like: SupernetConfig | None = None,
 ) -> Supernet:
-    """A supernet of two channels and three cells."""
-    config = SupernetConfig(channels=2, cells_per_stage=1, num_classes=CLASSES, track_running_stats=track)
-    return Supernet(config, generator=stream(seed, "supernet"), dtype=dtype, device=device)
+    """A supernet of three cells and two channels, or as many as the kind of supernet `like` needs."""
+    kind = SupernetConfig() if like is None else like
+    config = replace(
+        kind, channels=max(2, kind.partial), cells_per_stage=1, num_classes=CLASSES, track_running_stats=track
+    )
+    return build_supernet(config, generator=stream(seed, "supernet"), dtype=dtype, device=device)
 
 
 def toy_epoch(searcher: Searcher, protocol: BatchProtocol, epoch: int, *, seed: int = 0) -> list[StepResult]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +11,12 @@ from torch import Tensor
 
 from dartboard.benchmark.reference import KERNEL, ROWS_BY_SOURCE
 from dartboard.benchmark.space import CONV1X1, CONV3X3, POOL, SKIP, E, O
-from dartboard.benchmark.supernet import Norm, SearchCell, Supernet, _Weights, window_sizes
+from dartboard.benchmark.supernet import Norm, PartialCell, SearchCell, Supernet, _Weights, window_sizes
 
 Watch = Callable[[int, int, int, Tensor], Tensor]
-"""Called with (cell, edge, operation, output (B, C, H, W)); the tensor it returns takes the output's place."""
+"""Called with (cell, edge, operation, output (B, C, H, W)); the tensor it returns takes the output's place.
+
+With partial channels the output has the C/K channels that are mixed."""
 
 
 def sum_by_operation(network: Supernet, values: Mapping[str, Tensor]) -> Tensor:
@@ -40,37 +42,37 @@ class ObservedCell(SearchCell):
     watch: Watch
     place: int  # which of the search cells this is
 
-    def forward(self, x: Tensor, weights: tuple[_Weights, ...], norm: Norm) -> Tensor:
-        """Map (B, C, H, W) to (B, C, H, W), as `SearchCell.forward` does but for `watch`."""
-        nodes = [x, *[torch.zeros_like(x)] * 3]
-        sizes = window_sizes(x)
-        for source, (rows, weight) in enumerate(zip(ROWS_BY_SOURCE, weights, strict=True)):
-            value = nodes[source]
-            active = F.relu(value)
-            conv3x3 = torch.split(self.norm3x3[source](self.conv3x3[source](active), norm), self.channels, 1)
-            conv1x1 = torch.split(self.norm1x1[source](self.conv1x1[source](active), norm), self.channels, 1)
-            pooled = F.conv2d(value, self.box, padding=1, groups=self.channels) / sizes
-            scales3x3, scales1x1 = (torch.split(w, self.channels) for w in (weight.conv3x3, weight.conv1x1))
-            for out, edge in enumerate(rows):
-                for operation, output, scale in (
-                    (SKIP, value, weight.skip[out]),
-                    (CONV1X1, conv1x1[out], scales1x1[out][0]),
-                    (CONV3X3, conv3x3[out], scales3x3[out][0]),
-                    (POOL, pooled, weight.pool[out]),
-                ):
-                    shown = self.watch(self.place, edge, operation, output)
-                    nodes[source + 1 + out] = nodes[source + 1 + out] + scale * shown
-        return nodes[3]
+    def leave(
+        self, source: int, value: Tensor, weight: _Weights, norm: Norm, totals: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        """As `SearchCell.leave`, but for `watch`."""
+        active = F.relu(value)
+        conv3x3 = torch.split(self.norm3x3[source](self.conv3x3[source](active), norm), self.channels, 1)
+        conv1x1 = torch.split(self.norm1x1[source](self.conv1x1[source](active), norm), self.channels, 1)
+        pooled = F.conv2d(value, self.box, padding=1, groups=self.channels) / window_sizes(value)
+        scales3x3, scales1x1 = (torch.split(w, self.channels) for w in (weight.conv3x3, weight.conv1x1))
+        sums = list(totals) or [torch.zeros_like(value)] * len(weight.skip)
+        for out, edge in enumerate(ROWS_BY_SOURCE[source]):
+            for operation, output, scale in (
+                (SKIP, value, weight.skip[out]),
+                (CONV1X1, conv1x1[out], scales1x1[out][0]),
+                (CONV3X3, conv3x3[out], scales3x3[out][0]),
+                (POOL, pooled, weight.pool[out]),
+            ):
+                sums[out] = sums[out] + scale * self.watch(self.place, edge, operation, output)
+        return sums
+
+
+class ObservedPartialCell(ObservedCell, PartialCell):
+    """The same of a cell with partial channels: the outputs are those of the channels that it mixes."""
 
 
 def observed(supernet: Supernet, watch: Watch) -> Supernet:
     """A copy of `supernet` that computes the same and shows every operation's output (but `none`'s) to `watch`."""
     network = copy.deepcopy(supernet)
-    like = next(network.parameters())
     for index, block in enumerate(network.blocks):
         if isinstance(block, SearchCell):
-            cell = ObservedCell(block.channels, track=network.config.track_running_stats)
-            cell.to(device=like.device, dtype=like.dtype).load_state_dict(block.state_dict())
-            cell.watch, cell.place = watch, sum(isinstance(b, SearchCell) for b in network.blocks[:index])
-            network.blocks[index] = cell
+            place = sum(isinstance(b, SearchCell) for b in network.blocks[:index])
+            block.__class__ = ObservedPartialCell if isinstance(block, PartialCell) else ObservedCell
+            block.watch, block.place = watch, place  # type: ignore[assignment]  # by now it has them
     return network
