@@ -23,6 +23,12 @@ from dartboard.harness.plugins import catalogues, plugin_option
 )
 @click.option("--table", help="Table (name or path) to look cells up in.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A grid key, like search.epochs=5.")
+@click.option(
+    "--diagnostics",
+    metavar="WHICH",
+    help="What to measure of the supernets besides: cheap (each epoch), all, none, or names between commas"
+    " (`dartboard list diagnostics`); in place of the grid's.  [default: cheap]",
+)
 @plugin_option
 @click.option("--retry-failed", is_flag=True, help="Try the runs again that failed before.")
 @click.option("--report/--no-report", default=True, help="Write the report at the end.")
@@ -37,6 +43,7 @@ def command(
     datasets: tuple[str, ...],
     table: str | None,
     settings: tuple[str, ...],
+    diagnostics: str | None,
     plugins: tuple[Path, ...],
     retry_failed: bool,
     report: bool,
@@ -57,6 +64,7 @@ def command(
         datasets=datasets,
         seeds=seeds,
         table=table,
+        diagnostics=diagnostics,
         settings=settings,
     )
     methods = catalogues(plugins)
