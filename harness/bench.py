@@ -175,6 +175,10 @@ def make(target: str, variant: str, settings: Settings) -> Callable[[], object]:
         arguments = ["--help"] if variant == "help" else ["list", "searchers"]
         command = [sys.executable, "-c", "from dartboard.harness.cli import main; main()", *arguments]
         return lambda: subprocess.run(command, check=True, capture_output=True)
+    if target == "searchers":
+        from dartboard.harness.bench_searchers import Stepper, searcher_entries
+
+        return Stepper(searcher_entries()[variant], settings)
     from dartboard.harness.bench_network import network_work
 
     return network_work(target, variant, settings)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dartboard.results.records import RunHeader, RunRecord
-from dartboard.results.wording import listed
 
 EVIDENCE: Final[Mapping[str, str]] = {
     "[paper]": "read in the paper's own text",
@@ -342,7 +341,7 @@ def _obstacles(published: Published, ours: Ours, seeds: int) -> list[str]:
         for whose, place in (("their", 0), ("our", 1)):
             unknown = [WORDS[name] for name, pair in pairs.items() if pair[place] is None]
             if unknown:
-                reasons.append(f"not known of {whose} number: {listed(unknown)}")
+                reasons.append(f"not known of {whose} number: {', '.join(unknown)}")
     if not ours.table_official:
         reasons.append("our table is not the official one")
     if seeds < 2:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dartboard.benchmark.errors import InputError
 from dartboard.harness.bench import TARGETS, Report, Settings, run_bench
+
+if TYPE_CHECKING:
+    from dartboard.harness.bench_searchers import SearcherReport
 
 
 @click.command(epilog="Example: dartboard bench step --against reference --channels 8 --cells-per-stage 1")
-@click.argument("target", type=click.Choice(list(TARGETS)))
+@click.argument("target", type=click.Choice([*TARGETS, "searchers"]))
 @click.option(
     "--against", type=click.Choice(["reference"]), help="Let the readable form take part: supernet, step, select."
 )
+@click.option("--searcher", "names", multiple=True, metavar="NAME", help="Of searchers: only these, beside darts-v1.")
 @click.option("--channels", default=16, help="C of the supernet.", show_default=True)
 @click.option("--cells-per-stage", default=5, help="N of the supernet.", show_default=True)
 @click.option("--image-size", default=32, help="Pixels on a side.", show_default=True)
@@ -24,19 +30,32 @@ from dartboard.harness.bench import TARGETS, Report, Settings, run_bench
 @click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", help="cpu: the process's own time.")
 @click.option("--no-memory", is_flag=True, help="Leave out peak memory, which takes a process for each variant.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(target: str, against: str | None, no_memory: bool, as_json: bool, **options: Any) -> None:
+def command(
+    target: str, against: str | None, names: tuple[str, ...], no_memory: bool, as_json: bool, **options: Any
+) -> None:
     """Measure TARGET in rounds that take turns: medians, quartiles, ratios to the reference, and counts.
 
     supernet: a forward pass. step: one step of first-order DARTS. select: the 30 masks of leave-one-out on one batch.
-    table: loading the embedded table, a million look-ups. images: ten batches. startup: two commands.
+    table: loading the embedded table, a million look-ups. images: ten batches. startup: two commands. searchers: a step
+    of every method that trains a supernet, over that of darts-v1, and its passes over darts-v1's.
     """
-    report = run_bench(target, Settings(**options), reference=against is not None, memory=not no_memory)
+    settings = Settings(**options)
+    if names and target != "searchers":
+        raise InputError(f"--searcher goes with the target 'searchers', not with {target!r}")
+    if target == "searchers":
+        if against is not None:
+            raise InputError("--against is for the targets supernet, step and select: no method has a readable form")
+        from dartboard.harness.bench_searchers import run_searcher_bench
+
+        costs = run_searcher_bench(settings, names, memory=not no_memory)
+        click.echo(json.dumps(costs.as_json(), indent=2) if as_json else "\n".join(costs_as_text(costs)))
+        return
+    report = run_bench(target, settings, reference=against is not None, memory=not no_memory)
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(as_text(report)))
 
 
 def as_text(report: Report) -> list[str]:
     """The report as lines of a table."""
-    settings = report.settings
     rows = [("", "median ms", "quartiles", "ratio", "MiB", "operations", "waits", "GFLOP", "GB moved", "conv only ms")]
     for v in report.variants:
         counts = ("",) * 5
@@ -48,8 +67,33 @@ def as_text(report: Report) -> list[str]:
         memory = "" if v.peak_memory_mb is None else f"{v.peak_memory_mb:.0f}"
         spread = f"{1e3 * v.low:.1f} to {1e3 * v.high:.1f}"
         rows.append((v.name, f"{1e3 * v.seconds:.1f}", spread, ratio, memory, *counts))
+    return [f"{report.target}: {_size(report.settings)}; {report.machine}", *_table(rows)]
+
+
+def costs_as_text(report: SearcherReport) -> list[str]:
+    """The search methods' costs as lines of a table; an excess beyond the goal is marked."""
+    from dartboard.harness.bench_searchers import GOAL
+
+    rows = [("", "median ms", "quartiles", "MiB", "forward", "backward", "passes", "seconds", "excess")]
+    for cost in report.searchers:
+        memory = "" if cost.peak_memory_mb is None else f"{cost.peak_memory_mb:.0f}"
+        spread = f"{1e3 * cost.low:.1f} to {1e3 * cost.high:.1f}"
+        factors = (f"{cost.relative_passes:.2f}x", f"{cost.relative_seconds:.2f}x")
+        excess = f"{cost.excess:.2f}{'!' if cost.excess > GOAL else ' '}"
+        counts = (f"{cost.forward:g}", f"{cost.backward:g}")
+        rows.append((cost.name, f"{1e3 * cost.seconds:.1f}", spread, memory, *counts, *factors, excess))
+    return [
+        f"a step of each searcher: {_size(report.settings)}; {report.machine}",
+        f"passes, seconds: over those of darts-v1; excess: seconds over passes, the goal is at most {GOAL}",
+        *_table(rows),
+    ]
+
+
+def _size(settings: Settings) -> str:
     network = f"C={settings.channels}, N={settings.cells_per_stage}"
-    size = f"{network}, {settings.image_size} pixels, batch {settings.batch_size}"
+    return f"{network}, {settings.image_size} pixels, batch {settings.batch_size}; {settings.rounds} rounds"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [f"{report.target}: {size}; {settings.rounds} rounds; {report.machine}", *lines]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
