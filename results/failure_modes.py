@@ -1,12 +1,12 @@
 """The catalogue of failure modes: what can go wrong between a search and a good cell, and whether it did.
 
-A mode is a small pure function of a `Case` (one choice of a criterion, one supernet, or all seeds of a criterion) and of
-`Thresholds`. It answers `present`, `absent` or `unknown`; an unknown one names what to ask for. Each has its formula,
-threshold and source in its docstring; the same stands for readers in docs/failure-modes.md. p (E, O) are the mixing
-weights; an edge is *on* when the largest of its weights is not `none`'s.
+A mode is a small pure function of a `Case` (one choice of a criterion, one supernet, or all seeds of a criterion) and
+of `Thresholds`. It answers `present`, `absent` or `unknown`; an unknown one names what to ask for. Each has its
+formula, threshold and source in its docstring; docs/failure-modes.md has them for readers. p (E, O) are the mixing
+weights.
 
-Sources are cited as they are known to the project: "[OWN]" marks what is the project's own choice, "read" what was read in
-a method's code or logs, "quoted" what was read in a text about it.
+Of sources, "read" marks what was read in a method's code or logs, "quoted" what was read in a text about it, and
+"[OWN]" what is the project's own choice. Accuracies of the official table are CIFAR-10's, test, 200 epochs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import comb
 from statistics import NormalDist, median, stdev
 from typing import Any, Final, Literal, TypeAlias
 
@@ -31,14 +30,11 @@ from dartboard.benchmark.space import (
     SKIP,
     Cell,
     E,
-    conv_depth,
-    depth,
     live_edges,
-    width,
 )
 from dartboard.benchmark.strength import rank_agreement
 from dartboard.results import statistics as st
-from dartboard.results.aggregate import collapsed, main_metric, trajectory
+from dartboard.results.aggregate import main_metric, trajectory
 from dartboard.results.blame import REFERENCE, judged
 from dartboard.results.diagnostics import DiagnosticRecord, by_epoch, of_trained
 from dartboard.results.records import EpochRecord, RunRecord, SearchKey
@@ -56,6 +52,8 @@ INPUT_EDGES: Final = (0, 1, 3)
 PRIOR_ORDER: Final = (NONE, POOL, SKIP, CONV1X1, CONV3X3)
 """The constant order of the control `prior`, weakest first."""
 
+NO_STRENGTH: Final = ("which operation is truly the strongest on an edge is not recorded", "selector edge-oracle")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
@@ -66,6 +64,7 @@ class Thresholds:
     pools: int = 4  # edges, of 6
     width_preference: float = 0.1  # of 1: weight kept on edges from the input above that on inner edges
     grown_edges: int = 2  # edges, of 6
+    off_margin: float = 0.05  # of 1: weight of none above the next largest
     gap: float = 10.0  # points of validation accuracy
     eigenvalue_ratio: float = 1.3
     eigenvalue_window: int = 5  # measurements
@@ -202,52 +201,56 @@ def _untold(evidence: str, *needs: str) -> Found:
 
 
 def skip_collapse(case: Case, limits: Thresholds) -> Found:
-    """The cell is made of skips: their number n_skip on the six edges is at least `skips` (4).
+    """The cell is made of skips: their number on the six edges is at least `skips` (4). Magnitude: that number.
 
-    Source: the collapse of DARTS on NAS-Bench-201 to 54.30 % is quoted from its tables, and known as issue 58 of
-    AutoDL-Projects. The threshold is [OWN]: in the official table the mean CIFAR-10 accuracy by number of skips is 86.6 %
-    at 3, 82.7 at 4, 75.0 at 5 and 54.3 at 6; 1.7 % of all cells have 4 or more.
+    Source: that DARTS ends in skips on NAS-Bench-201 is known as issue 58 of AutoDL-Projects. The threshold is [OWN]:
+    in the official table the mean accuracy by number of skips is 86.6 % at 3, 82.7 at 4, 75.0 at 5 and 54.3 at 6; 1.7 %
+    of all cells have 4 or more.
     """
-    return _operations(case, (SKIP,), limits.skips, "skips")
+    return _carries(case, SKIP, limits.skips)
 
 
 def none_takeover(case: Case, limits: Thresholds) -> Found:
-    """Edges are not selected at all: the number of `none` on the six edges is at least `nones` (3).
+    """Edges are not selected at all: the number of `none` on the six edges is at least `nones` (3). Magnitude: it.
 
-    Source: S. Xie et al., AISTATS 2021 ("no edge survives in bi-level training", read in their analysis code, SNAS-Series).
-    The threshold is [OWN]: in the official table the mean CIFAR-10 accuracy by number of `none` is 87.9 % at 2, 74.6 at
-    3 and 45.3 at 4; 9.9 % of all cells have 3 or more, so that one such cell may be chance.
+    Source: S. Xie et al., AISTATS 2021 ("no edge survives in bi-level training", read in their code, SNAS-Series). The
+    threshold is [OWN]: in the official table the mean accuracy by number of `none` is 87.9 % at 2, 74.6 at 3 and 45.3
+    at 4; 9.9 % of all cells have 3 or more, so that one such cell may be chance.
     """
-    return _operations(case, (NONE,), limits.nones, "edges without any operation")
+    return _carries(case, NONE, limits.nones)
 
 
 def pooling_takeover(case: Case, limits: Thresholds) -> Found:
-    """The cell is made of poolings: their number on the six edges is at least `pools` (4).
+    """The cell is made of poolings: their number on the six edges is at least `pools` (4). Magnitude: that number.
 
-    Source: [OWN], by the same measure as skips: in the official table the mean CIFAR-10 accuracy by number of poolings is
-    83.1 % at 3, 76.8 at 4, 65.8 at 5 and 49.0 at 6; 1.7 % of all cells have 4 or more.
+    Source: [OWN], by the same measure as skips: in the official table the mean accuracy by number of poolings is 83.1 %
+    at 3, 76.8 at 4, 65.8 at 5 and 49.0 at 6; 1.7 % of all cells have 4 or more.
     """
-    return _operations(case, (POOL,), limits.pools, "poolings")
+    return _carries(case, POOL, limits.pools)
 
 
-def _operations(case: Case, wanted: Sequence[int], least: int, words: str) -> Found:
+def _carries(case: Case, operation: int, least: int) -> Found:
+    """Whether so many edges carry an operation."""
     cell = _cell(case)
     if cell is None:
         return _failed(case)
-    n = sum(operation in wanted for operation in cell.operations)
-    evidence = f"{n} {words} on {E} edges, in {_formula(cell)}"
+    n, name = cell.operations.count(operation), OPERATIONS[operation]
+    others = [f"{k} {other}" for other, k in cell.counts.items() if k and other != name]
+    evidence = f"{n} of {E} edges carry {name}" + (f", the others {listed(others)}" if others else "")
     if case.selector == REFERENCE and case.epochs:
-        had = [sum(o in wanted for o in Cell.parse(epoch.cell).operations) >= least for epoch in case.epochs]
+        had = [Cell.parse(epoch.cell).operations.count(operation) >= least for epoch in case.epochs]
         if any(had):
             first = case.epochs[had.index(True)].epoch
-            evidence += f"; so many first after epoch {first}, and after {sum(had)} of {len(had)} epochs"
+            evidence += (
+                f"; the argmax cell had {least} or more after {sum(had)} of {len(had)} epochs, first after {first}"
+            )
     return _told(n >= least, n, evidence)
 
 
 def disconnection(case: Case, limits: Thresholds) -> Found:  # noqa: ARG001  (there is no threshold in it)
-    """No path without `none` leads from the cell's input to its output. Magnitude: the edges that do not reach it.
+    """No path without `none` leads from the cell's input to its output. Magnitude: the edges that are on no path.
 
-    Source: the space itself; 341 of the 15,625 cells are so, and at chance level (10.0 % on CIFAR-10) in the table.
+    Source: the space itself; 341 of the 15,625 cells are so, and at chance level (10.0 %) in the official table.
     """
     cell = _cell(case)
     if cell is None:
@@ -258,72 +261,66 @@ def disconnection(case: Case, limits: Thresholds) -> Found:  # noqa: ARG001  (th
 
 
 def edgewise_greed(case: Case, limits: Thresholds) -> Found:
-    """Each edge right alone, the cell wrong: at least `right_edges` (5) of the six carry the truly strongest operation,
-    and the regret is still at least `greed_regret` (0.5 points). Magnitude: the regret.
+    """Each edge right alone, the cell wrong. Magnitude: the regret in points.
 
-    The true strength of an operation on an edge is the mean accuracy of all cells that have it there, as the control
-    `edge-oracle` records it. Source: [OWN]; the strongest operation of each edge together make a cell 0.61 points below
-    the best on CIFAR-10, which the threshold is just under.
-    """  # noqa: D205  (a first sentence of two lines)
+    At least `right_edges` (5) of the six carry the truly strongest operation, and the regret is still at least
+    `greed_regret` (0.5 points). True strength is the mean accuracy of all cells with the operation on the edge, as the
+    control `edge-oracle` records it. Source: [OWN]; the strongest operation of each edge together make a cell 0.61
+    points below the best in the official table, which the threshold is just under.
+    """
     cell = _cell(case)
-    if cell is None:
+    if cell is None or case.runs[0].regret is None:
         return _failed(case)
     if case.strength is None:
-        return _untold("which operation is truly the strongest on an edge is not recorded", "selector edge-oracle")
+        return _untold(*NO_STRENGTH)
     strongest = np.array(case.strength).argmax(axis=1)
-    right = int((strongest == np.array(cell.operations)).sum())
-    regret = case.runs[0].regret or 0.0
+    right, regret = int((strongest == np.array(cell.operations)).sum()), case.runs[0].regret
     evidence = f"{right} of {E} edges carry the truly strongest operation, and the cell is {regret:.2f} points off"
-    if right < limits.right_edges:
-        evidence += ": the edges are wrong, not greed"
+    if right < limits.right_edges and regret >= limits.greed_regret:
+        evidence += ": single edges are wrong already"
     return _told(right >= limits.right_edges and regret >= limits.greed_regret, regret, evidence)
 
 
 def budget_starvation(case: Case, limits: Thresholds) -> Found:
-    """The scores' noise exceeds their differences: on at least `starved_edges` (3) of six edges the two best operations
-    are not told apart at level `alpha` (0.05). Magnitude: the edges surely starved.
+    """The scores' noise exceeds their differences. Magnitude: on how many edges it surely does.
 
-    Where the criterion records standard errors s, an edge is starved when its two best scores differ by less than
-    z √(s₁² + s₂²). Where its scores are accuracies over the same n images, McNemar's exact test bounds it from both sides:
-    starved for sure when they differ by fewer than 6 images (two-sided, 2 · 2⁻⁵ > 0.05, however the images fall), told
-    apart when they differ by more than z √(2 a (1 - a) / n), a their mean; open between. Source: [OWN]; S. Xie et al. and
-    Shapley-NAS subtract the deviation from the score for the same reason.
-    """  # noqa: D205  (a first sentence of two lines)
-    if not case.runs or not case.runs[0].ok:
+    On at least `starved_edges` (3) of six edges the two best operations are not told apart at level `alpha` (0.05).
+    Where the criterion records standard errors s, by a difference of less than z √(s₁² + s₂²). Where its scores are
+    accuracies over the same n images, by fewer than 6 images (McNemar's exact two-sided test cannot reject then,
+    however the images fall: 2 · 2⁻⁵ > 0.05); they are told apart for sure by more than z √(2 a (1 - a) / n), a their
+    mean; between the two it stays open. Source: [OWN].
+    """
+    record = case.runs[0] if case.runs else None
+    if record is None or not record.ok:
         return _failed(case)
-    record = case.runs[0]
     if record.scores is None:
         return _untold(f"{record.selector} gives operations no scores", "a criterion that scores operations")
     z = NormalDist().inv_cdf(1 - limits.alpha / 2)
-    errors = record.notes.get("standard_error")
-    images = _judged_images(record, case.options)
-    starved = resolved = 0
-    closest = np.inf
-    for edge, row in enumerate(record.scores):
-        order = sorted((o for o, s in enumerate(row) if s is not None), key=lambda o, row=row: -(row[o] or 0.0))
-        if len(order) < 2:
-            return _untold(f"fewer than two scores on {EDGE_LABELS[edge]}", "finite scores")
-        first, second = (float(row[o] or 0.0) for o in order[:2])
-        apart = first - second
-        if errors is not None:
-            noise = z * float(np.hypot(errors[edge][order[0]], errors[edge][order[1]]))
-            starved += apart < noise
-            resolved += apart >= noise
-        elif images is not None:
-            mean = abs(first + second) / 200
-            closest = min(closest, round(apart / 100 * images))
-            starved += round(apart / 100 * images) < _fewest_images(limits.alpha)
-            resolved += apart / 100 > z * np.sqrt(2 * mean * (1 - mean) / images)
+    told, images = record.notes.get("standard_error"), _judged_images(record, case.options)
+    errors = None if told is None else np.array(told, dtype=np.float64)  # (E, O), NaN where there is none
     if errors is None and images is None:
         need = "a criterion that records standard errors (shapley), or that scores by accuracy"
         return _untold(f"how noisy the scores of {record.selector} are is not recorded", need)
-    open_edges = E - starved - resolved
-    evidence = f"the two best operations cannot be told apart on {starved} of {E} edges"
-    if errors is None:
-        evidence += (
-            f" by {images:,} images ({resolved} surely can, {open_edges} are between; closest: {closest:.0f} images)"
-        )
-    if starved < limits.starved_edges <= starved + open_edges:
+    starved = resolved = 0
+    closest = None
+    for edge, row in enumerate(record.scores):
+        finite = sorted(((score, o) for o, score in enumerate(row) if score is not None), reverse=True)
+        if len(finite) < 2:
+            return _untold(f"there are fewer than two scores on {EDGE_LABELS[edge]}", "finite scores")
+        (first, best), (second, next_best) = finite[:2]
+        if errors is not None:
+            noise = z * np.hypot(errors[edge, best], errors[edge, next_best])
+            starved += bool(first - second < noise)
+            resolved += bool(first - second >= noise)
+        elif images is not None:
+            mean, differing = abs(first + second) / 200, round((first - second) / 100 * images)
+            closest = differing if closest is None else min(closest, differing)
+            starved += differing < _fewest_images(limits.alpha)
+            resolved += bool(differing > z * np.sqrt(2 * mean * (1 - mean) * images))
+    evidence = f"the two best operations are not told apart on {starved} of {E} edges"
+    if closest is not None:
+        evidence += f" by {images:,} images; on {resolved} they surely are (the closest: {count(closest, 'image')})"
+    if starved < limits.starved_edges <= E - resolved:
         return Found(answer="unknown", magnitude=starved, evidence=evidence, needs=("more validation images",))
     return _told(starved >= limits.starved_edges, starved, evidence)
 
@@ -337,9 +334,9 @@ def _judged_images(record: RunRecord, options: Mapping[str, Any]) -> int | None:
 
 
 def _fewest_images(alpha: float) -> int:
-    """The fewest images, all in favour of one side, that McNemar's exact two-sided test can reject by."""
+    """The fewest images, all in favour of one side, that McNemar's exact two-sided test rejects by."""
     n = 1
-    while 2 * 0.5**n * comb(n, 0) > alpha:
+    while 2 * 0.5**n > alpha:
         n += 1
     return n
 
@@ -348,164 +345,167 @@ def _fewest_images(alpha: float) -> int:
 
 
 def shallow_wide(case: Case, limits: Thresholds) -> Found:
-    """Edges from the cell's input are kept more readily than inner ones: mean of 1 - p_none over the edges 0→1, 0→2, 0→3
-    less the mean over 1→2, 1→3, 2→3 is at least `width_preference` (0.1).
+    """Edges from the cell's input are kept more readily than inner ones. Magnitude: by how much weight.
 
-    Source: "wider beats deeper", S. Xie et al., AISTATS 2021 (read in SNAS-Series); also Y. Shu, W. Wang, S. Cai,
-    arXiv:1909.09569. The threshold is [OWN].
-    """  # noqa: D205  (a first sentence of two lines)
+    The mean of 1 - p_none over the edges 0→1, 0→2, 0→3 less the mean over 1→2, 1→3, 2→3 is at least `width_preference`
+    (0.1). Source: "wider beats deeper", S. Xie et al., AISTATS 2021 (read in SNAS-Series); also Y. Shu, W. Wang,
+    S. Cai, arXiv:1909.09569. The threshold is [OWN].
+    """
     if not case.epochs:
         return _no_epochs()
     kept = 1 - np.array(case.epochs[-1].mixture)[:, NONE]
-    outer = kept[list(INPUT_EDGES)].mean()
-    inner = np.delete(kept, INPUT_EDGES).mean()
+    outer, inner = float(kept[list(INPUT_EDGES)].mean()), float(np.delete(kept, INPUT_EDGES).mean())
     cell = Cell.parse(case.epochs[-1].cell)
     evidence = (
-        f"the weight of operations other than none is {outer:.2f} on edges from the input, {inner:.2f} on inner ones; the "
-        f"argmax cell's longest path has {count(int(depth(cell.number)), 'edge')} "
-        f"({count(int(conv_depth(cell.number)), 'convolution')} at most on one), its width is {float(width(cell.number)):.2f}"
+        f"the weight of operations other than none is {outer:.2f} on edges from the input, {inner:.2f} on inner ones; "
+        f"the argmax cell's longest path has {count(cell.depth, 'edge')} (at most "
+        f"{count(cell.conv_depth, 'convolution')} on one), its width is {cell.width:.2f}"
     )
-    return _told(bool(outer - inner >= limits.width_preference), float(outer - inner), evidence)
+    return _told(outer - inner >= limits.width_preference, outer - inner, evidence)
 
 
 def growing(case: Case, limits: Thresholds) -> Found:
-    """Edges are driven off first and recovered later, instead of starting full and being pruned: at the end, at least
-    `grown_edges` (2) more edges are on than after the epoch with the fewest. Magnitude: how many more.
+    """Edges are driven off first and recovered later, instead of starting full and being pruned. Magnitude: how many.
 
-    Source: "growing, not pruning", S. Xie et al., AISTATS 2021 (read in SNAS-Series). The threshold is [OWN].
-    """  # noqa: D205  (a first sentence of two lines)
+    At least `grown_edges` (2) edges were off after some epoch and are on at the end. An edge is off when `none` has its
+    largest weight, by at least `off_margin` (0.05), and on when `none` has not. The margin keeps the noise of a
+    beginning near the uniform weights from being counted. Source: "growing, not pruning", S. Xie et al., AISTATS 2021
+    (read in SNAS-Series). The thresholds are [OWN].
+    """
     if len(case.epochs) < 2:
         return _no_epochs()
-    on = np.array([Cell.parse(epoch.cell).operations for epoch in case.epochs]) != NONE  # (epochs, E)
-    kept = on.sum(axis=1)
-    fewest = int(kept.argmin())
-    grown = int(kept[-1] - kept[fewest])
-    again = (~on[:-1] & on[1:]).sum(axis=0)
+    weights = np.array([epoch.mixture for epoch in case.epochs])  # (epochs, E, O)
+    above = weights[:, :, NONE] - np.delete(weights, NONE, axis=2).max(axis=2)  # (epochs, E)
+    off, on = above >= limits.off_margin, above[-1] < 0
+    grown, most = int((off.any(axis=0) & on).sum()), int(off.sum(axis=1).argmax())
     evidence = (
-        f"{kept[fewest]} of {E} edges are on after epoch {case.epochs[fewest].epoch}, {kept[-1]} at the end; "
-        f"{count(int((again > 0).sum()), 'edge')} turned on again, {count(int((on[:-1] != on[1:]).sum()), 'change')} in all"
+        f"{grown} of {E} edges that were off are on at the end; {off[most].sum()} were off at once at most"
+        + (f" (after epoch {case.epochs[most].epoch})" if off.any() else "")
+        + f"; none leads on {int((~on).sum())} at the end"
     )
     return _told(grown >= limits.grown_edges, grown, evidence)
 
 
 def discretisation_gap(case: Case, limits: Thresholds) -> Found:
-    """The supernet's validation accuracy falls when it becomes its own cell: accuracy under the mixture less accuracy of the
-    same weights under the one-hot argmax, both by batch statistics, is at least `gap` (10 points).
+    """The supernet's validation accuracy falls when it becomes its own cell. Magnitude: by how many points.
 
-    Source: DARTS-PT's logs (read; 4 seeds): 86 to 87 % before, 38 to 43 % with all six edges discretised, one epoch of
-    tuning after each. The threshold is [OWN].
-    """  # noqa: D205  (a first sentence of two lines)
+    Accuracy under the mixture less accuracy of the same weights under the one-hot argmax, both by batch statistics, is
+    at least `gap` (10 points). Source: DARTS-PT's logs (read; 4 seeds): 86 to 87 % before, 38 to 43 % with all six
+    edges discretised and an epoch of tuning after each. The threshold is [OWN].
+    """
     values, why = _measured(case, "discretisation-gap")
     gap = values.get("gap")
     if gap is None:
         return why
+    later = {
+        "re_estimated": "with new batch-norm statistics",
+        "tuned_1": "after 1 epoch of tuning",
+        "tuned_5": "after 5",
+    }
+    told = [f"{part:.1f} {words}" for key, words in later.items() if (part := values.get(f"gap_{key}")) is not None]
     evidence = (
-        f"{values['accuracy_mixture']:.1f} % under the mixture, {values['accuracy_cell']:.1f} % as its argmax cell"
+        f"{values['accuracy_mixture']:.1f} % under the mixture, {values['accuracy_cell']:.1f} % as its argmax cell: a "
+        f"gap of {gap:.1f} points" + (f" ({listed(told)})" if told else "")
     )
-    later = {"gap_re_estimated": "after new batch-norm statistics", "gap_tuned_1": "after 1 epoch of tuning"}
-    later["gap_tuned_5"] = "after 5"
-    told = [f"{values[key]:.1f} {words}" for key, words in later.items() if values.get(key) is not None]
-    evidence += f": a gap of {gap:.1f} points" + (f" ({listed(told)})" if told else "")
     return _told(gap >= limits.gap, gap, evidence)
 
 
 def sharp_minimum(case: Case, limits: Thresholds) -> Found:
-    """The validation loss is sharply curved in the architecture: the dominant eigenvalue λ of its Hessian in the logits grows.
+    """The validation loss is sharply curved in the architecture: by λ, its Hessian's dominant eigenvalue in the logits.
 
-    Where λ was measured in the course of the search, DARTS-ES's rule: smoothed by a local mean of `eigenvalue_window` (5)
-    measurements, λ̄(t) / λ̄(t - `eigenvalue_lag` (4)) exceeds `eigenvalue_ratio` (1.3) after epoch `eigenvalue_after` (10).
-    Magnitude: the largest such ratio. Where it was measured at the end only: λ is at least `eigenvalue` (0.4). Magnitude: λ.
+    Where λ was measured in the course of the search, DARTS-ES's rule: smoothed by a local mean of `eigenvalue_window`
+    (5) measurements, λ̄(t) / λ̄(t - `eigenvalue_lag` (4)) exceeds `eigenvalue_ratio` (1.3) after epoch
+    `eigenvalue_after` (10). Magnitude: the largest such ratio. Where λ was measured at the end only, it is at least
+    `eigenvalue` (0.4). Magnitude: λ.
 
-    Source: A. Zela et al., RobustDARTS, ICLR 2020 (rule read in the code). The last threshold is [OWN], between the ends of
-    their logs on the space S1: 0.39 to 1.06 with little weight decay, 0.16 to 0.34 with much. λ depends on the supernet's
-    size, so that at another size it is an orientation only.
+    Source: A. Zela et al., RobustDARTS, ICLR 2020 (rule and logs read). The last threshold is [OWN], between the ends
+    of their logs on the space S1: 0.39 to 1.06 with little weight decay, 0.16 to 0.34 with much. λ depends on the
+    supernet's size, so that elsewhere it is an orientation only.
     """
-    series = {
-        epoch: values["dominant"]
-        for epoch, values in by_epoch(case.diagnostics, "alpha-hessian").items()
-        if values.get("dominant") is not None
-    }
+    measured = by_epoch(case.diagnostics, "alpha-hessian").items()
+    series = {epoch: float(values["dominant"]) for epoch, values in measured if values.get("dominant") is not None}
     if len(series) > limits.eigenvalue_lag and max(series) > limits.eigenvalue_after:
         ratio, when = _steepest(series, limits)
-        words = (
-            f"the smoothed dominant eigenvalue rose at most {ratio:.2f}-fold over {limits.eigenvalue_lag} measurements"
+        evidence = (
+            f"the smoothed dominant eigenvalue is at most {ratio:.2f} times that of {limits.eigenvalue_lag} "
+            f"measurements before (at epoch {when}; {len(series)} measurements)"
         )
-        return _told(ratio > limits.eigenvalue_ratio, ratio, f"{words} (at epoch {when}; {len(series)} in all)")
+        return _told(ratio > limits.eigenvalue_ratio, ratio, evidence)
     values, why = _measured(case, "alpha-hessian")
     largest = values.get("dominant")
     if largest is None:
         return why
-    evidence = f"the dominant eigenvalue is {largest:.3g} at the end, the trace {values.get('trace', float('nan')):.3g}"
-    rise = (of_trained(case.diagnostics, "landscape") or {}).get("accuracy_drop")
-    if rise is not None:
-        evidence += f"; along random directions the accuracy falls by {rise:.1f} points at the largest radius"
+    evidence = f"the dominant eigenvalue is {largest:.3g} at the end"
+    if values.get("trace") is not None:
+        evidence += f", the trace {values['trace']:.3g}"
+    drop = (of_trained(case.diagnostics, "landscape") or {}).get("accuracy_drop")
+    if drop is not None:
+        evidence += f"; along random directions the accuracy falls by {drop:.1f} points at the largest radius"
     return _told(largest >= limits.eigenvalue, largest, evidence)
 
 
 def _steepest(series: Mapping[int, float], limits: Thresholds) -> tuple[float, int]:
     """The largest λ̄(t) / λ̄(t - lag) after the warm-up, and its epoch."""
-    epochs, half = list(series), limits.eigenvalue_window // 2
-    raw = list(series.values())
+    epochs, raw = list(series), list(series.values())
+    half, lag = limits.eigenvalue_window // 2, limits.eigenvalue_lag
     smooth = [float(np.mean(raw[max(0, t - half) : t + half + 1])) for t in range(len(raw))]
-    lag = limits.eigenvalue_lag
-    ratios = [
+    return max(
         (smooth[t] / smooth[t - lag] if smooth[t - lag] > 0 else float("inf"), epochs[t])
         for t in range(lag, len(raw))
         if epochs[t] > limits.eigenvalue_after
-    ]
-    return max(ratios)
+    )
 
 
 def magnitude_not_strength(case: Case, limits: Thresholds) -> Found:
-    """Mixing weights do not rank operations as the truth does: Spearman's correlation over the operations of an edge between
-    p and the true strength, averaged over the edges, is below `agreement` (0.5). Magnitude: that mean.
+    """Mixing weights do not rank operations as the truth does. Magnitude: Spearman's correlation, the edges' mean.
 
-    True strength is the mean accuracy of all cells with the operation on the edge (control `edge-oracle`). Source: R. Wang
-    et al., DARTS-PT, ICLR 2021, compared magnitude to the supernet's accuracy after discretising (quoted); part of the
-    threshold's scale: the constant prior reaches 0.95 on CIFAR-10. The threshold is [OWN].
-    """  # noqa: D205  (a first sentence of two lines)
+    The correlation over the operations of an edge between p and true strength, averaged over the edges, is below
+    `agreement` (0.5). True strength is the mean accuracy of all cells with the operation on the edge (control
+    `edge-oracle`). Source: Wang, Cheng, Chen, Tang, Hsieh 2021, arXiv:2108.04392 (quoted), who compare magnitude with
+    the supernet's own accuracy after discretising, which is not the table's. The threshold is [OWN]; the constant prior
+    reaches 0.95.
+    """
     if not case.epochs:
         return _no_epochs()
     if case.strength is None:
-        return _untold("which operation is truly the strongest on an edge is not recorded", "selector edge-oracle")
+        return _untold(*NO_STRENGTH)
     weights, strength = np.array(case.epochs[-1].mixture), np.array(case.strength)
     each = rank_agreement(weights, strength)
     prior = rank_agreement(np.argsort(PRIOR_ORDER)[None].astype(np.float64), strength)
-    right = int((weights.argmax(axis=1) == strength.argmax(axis=1)).sum())
+    right, mean = int((weights.argmax(axis=1) == strength.argmax(axis=1)).sum()), float(each.mean())
     evidence = (
-        f"Spearman {each.mean():.2f} on average over the edges ({each.min():.2f} to {each.max():.2f}) between mixing weights "
-        f"and true strength, where the constant prior has {prior.mean():.2f}; the strongest is right on {right} of {E}"
+        f"Spearman {mean:.2f} on average over the edges ({each.min():.2f} to {each.max():.2f}) between mixing weights "
+        f"and true strength, where the constant prior has {prior.mean():.2f}; the largest weight is the truly "
+        f"strongest operation's on {right} of {E}"
     )
-    return _told(bool(each.mean() < limits.agreement), float(each.mean()), evidence)
+    return _told(mean < limits.agreement, mean, evidence)
 
 
 def lost_cell(case: Case, limits: Thresholds) -> Found:
-    """The right cell was passed through and lost: the best argmax cell of any epoch is at least `lost` (1 point of true
-    accuracy) above the last epoch's.
+    """The right cell was passed through and lost. Magnitude: by how many points of true accuracy.
 
-    Source: [OWN]; that rankings change between adjacent epochs is reported for weight sharing (Y. Zhang et al. 2020, quoted).
-    """  # noqa: D205  (a first sentence of two lines)
-    search = SearchKey(case.searcher, case.dataset, case.seed or 0)
-    path = trajectory(search, case.epochs, case.metric)
+    The best argmax cell of any epoch is at least `lost` (1 point) above the last epoch's. Source: [OWN]; that rankings
+    change between adjacent epochs is reported for weight sharing (Zhang et al. 2020, quoted).
+    """
+    path = trajectory(SearchKey(case.searcher, case.dataset, case.seed or 0), case.epochs, case.metric)
     if path.lost is None:
         return _no_epochs()
-    best = int(np.argmax(path.accuracies))
+    best, falls = int(np.argmax(path.accuracies)), -np.diff(path.accuracies)
     evidence = f"{path.accuracies[best]:.2f} % after epoch {path.epochs[best]}, {path.accuracies[-1]:.2f} % at the end"
-    fall = np.diff(path.accuracies)
-    if len(fall) and fall.min() < 0:
-        at = int(fall.argmin())
-        evidence += f"; steepest fall {-fall[at]:.2f} points, from epoch {path.epochs[at]} to {path.epochs[at + 1]}"
+    if len(falls) and falls.max() > 0:
+        at = int(falls.argmax())
+        evidence += f"; steepest fall {falls[at]:.2f} points, from epoch {path.epochs[at]} to {path.epochs[at + 1]}"
     return _told(path.lost >= limits.lost, path.lost, evidence)
 
 
 def ranking_failure(case: Case, limits: Thresholds) -> Found:
-    """Inherited weights do not rank cells: Kendall's τ-b between a sample's accuracy with the supernet's weights and its
-    true accuracy is below `kendall` (0.5). Magnitude: τ.
+    """Inherited weights do not rank cells. Magnitude: Kendall's τ-b.
 
-    Source: K. Yu et al. 2020, "Evaluating the search phase" (quoted). The threshold is [OWN]: a network that was never
-    trained reaches 0.54 on CIFAR-10 by the zero-cost score synflow (quoted in RZ-NAS), so that below 0.5 the training of
-    the supernet has added nothing to the ranking.
-    """  # noqa: D205  (a first sentence of two lines)
+    Between a sample's accuracy with the supernet's weights and its true accuracy it is below `kendall` (0.5). Source:
+    Yu et al. 2020, "Evaluating the search phase" (quoted). The threshold is [OWN]: networks that were never trained
+    reach 0.54 on CIFAR-10 by the zero-cost score synflow (quoted in RZ-NAS), so that a supernet below 0.5 ranks no
+    better than no training at all.
+    """
     values, why = _measured(case, "rank-correlation")
     by_accuracy = values.get("by_accuracy") or {}
     tau = by_accuracy.get("kendall")
@@ -523,33 +523,30 @@ def ranking_failure(case: Case, limits: Thresholds) -> Found:
 
 
 def no_better_than_prior(case: Case, limits: Thresholds) -> Found:
-    """The criterion is not shown to be better than a constant, or than chance: the interval of its mean gain over the
-    control `prior` on the same supernets does not lie above zero, or its percentiles could be those of random cells.
+    """The criterion is not shown to be better than a constant, or than chance. Magnitude: the mean gain in points.
 
-    Magnitude: the mean gain in points. Chance is exact: the sum of n uniform percentiles (`statistics.chance_test`), one-
-    sided at `alpha` (0.05). Source: [OWN], after K. Yu et al. 2020, "Evaluating the search phase" (quoted); the prior, none
-    < pool < skip < 1x1 < 3x3, has a Spearman correlation of 0.95 with true strength on CIFAR-10.
-    """  # noqa: D205  (a first sentence of two lines)
+    The interval of its mean gain over the control `prior` on the same supernets does not lie above zero (level 1 -
+    `alpha`), or random cells would have a mean percentile as high with a probability above `alpha` (0.05), exactly, by
+    the sum of n uniform numbers (`statistics.chance_test`). Source: [OWN], after Yu et al. 2020, "Evaluating the search
+    phase" (quoted). With few seeds it is present for want of evidence, too.
+    """
     done = [record for record in case.runs if record.ok and record.accuracy is not None]
     if len(done) < 2:
         return _untold(f"{count(len(done), 'supernet')} cannot tell it from chance", "two seeds or more")
     percentiles = [record.percentile for record in done if record.percentile is not None]
-    p = st.chance_test(percentiles) if percentiles else 1.0
-    luck = (
-        f"mean percentile {np.mean(percentiles):.1f} (random cells would have it with p = {p:.2g})"
-        if percentiles
-        else ""
-    )
+    p = st.chance_test(percentiles) if percentiles else 0.0
+    luck = "no percentile is recorded"
+    if percentiles:
+        luck = f"mean percentile {np.mean(percentiles):.1f} (random cells have one as high with probability {p:.2g})"
     priors = {r.search: r.accuracy for r in case.others if r.selector == "prior" and r.control}
-    gains = [
-        r.accuracy - theirs for r in done if r.accuracy is not None and (theirs := priors.get(r.search)) is not None
-    ]
+    pairs = [(record.accuracy, priors.get(record.search)) for record in done]
+    gains = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
     if len(gains) < 2:
-        if percentiles and p > limits.alpha:
-            return _told(True, float("nan"), luck)
+        if p > limits.alpha:
+            return Found(answer="present", evidence=luck)
         return _untold(f"{luck}; not compared with the constant prior", "selector prior")
-    role = ("prior", case.dataset, case.searcher, case.selector)
-    gain = st.bootstrap(gains, st.mean, st.generator(*role), level=1 - limits.alpha)
+    role = st.generator("prior", case.dataset, case.searcher, case.selector)
+    gain = st.bootstrap(gains, st.mean, role, level=1 - limits.alpha)
     evidence = (
         f"{gain.value:+.2f} points over the constant prior ({gain.low:+.2f} to {gain.high:+.2f}) on "
         f"{count(len(gains), 'supernet')}; {luck}"
@@ -558,19 +555,19 @@ def no_better_than_prior(case: Case, limits: Thresholds) -> Found:
 
 
 def seed_instability(case: Case, limits: Thresholds) -> Found:
-    """Another seed, another result: the standard deviation of the true accuracy over seeds (n - 1) is at least `spread`
-    (1 point). Magnitude: that deviation.
+    """Another seed, another result. Magnitude: the standard deviation of true accuracy over seeds (n - 1), in points.
 
-    Source: [OWN]; in the official table cells with four convolutions or more differ by about a point, so that a method that
-    just avoids collapse stays below. Published deviations are 0 to 1.1 points on CIFAR-10, for all but collapsing methods.
-    """  # noqa: D205  (a first sentence of two lines)
-    accuracies = [record.accuracy for record in case.runs if record.accuracy is not None]
+    It is at least `spread` (1 point). Source: [OWN]; in the official table the accuracies of cells with four
+    convolutions have a standard deviation of 1.15 points, with five of 0.87 and with six of 0.60, so that a method that
+    just avoids collapse stays about there.
+    """
+    done = [record for record in case.runs if record.ok and record.accuracy is not None]
+    accuracies = [record.accuracy for record in done if record.accuracy is not None]
     if len(accuracies) < 2:
         return _untold(f"{count(len(accuracies), 'seed')} came to a cell", "two seeds or more")
-    cells = len({record.cell for record in case.runs if record.accuracy is not None})
     evidence = (
         f"{min(accuracies):.2f} to {max(accuracies):.2f} % over {len(accuracies)} seeds, standard deviation "
-        f"{stdev(accuracies):.2f} points, {count(cells, 'distinct cell')}"
+        f"{stdev(accuracies):.2f} points, {count(len({record.cell for record in done}), 'distinct cell')}"
     )
     return _told(stdev(accuracies) >= limits.spread, stdev(accuracies), evidence)
 
@@ -637,7 +634,7 @@ MODES: Final[tuple[Mode, ...]] = (
         key="growing",
         title="growing, not pruning",
         scope="supernet",
-        rule="at least {grown_edges} more edges are on at the end than after the epoch with the fewest",
+        rule="at least {grown_edges} edges on which none once led by {off_margin} are on at the end",
         unit="edges",
         judge=growing,
     ),
@@ -686,8 +683,8 @@ MODES: Final[tuple[Mode, ...]] = (
         key="no-better-than-prior",
         title="no better than prior or chance",
         scope="seeds",
-        rule="the interval of the mean gain over the constant prior does not lie above zero, or random cells could be as "
-        "good (level {alpha})",
+        rule="the interval of the mean gain over the constant prior does not lie above zero, or random cells could be "
+        "as good (level {alpha})",
         unit="points over the prior",
         judge=no_better_than_prior,
     ),
@@ -847,15 +844,9 @@ def _measured(case: Case, name: str) -> tuple[Mapping[str, Any], Found]:
     return {}, _untold(why, f"diagnostic {name}")
 
 
-def _formula(cell: Cell) -> str:
-    names = [f"{cell.operations.count(o)} {OPERATIONS[o]}" for o in range(len(OPERATIONS)) if o in cell.operations]
-    collapse = ", collapsed" if collapsed(str(cell)) else ""
-    return f"a cell of {listed(names)}{collapse}"
-
-
 def strength_agreement(
     scores: Sequence[Sequence[float | None]], strength: Sequence[Sequence[float]]
 ) -> NDArray[np.float64]:
-    """(E,): Spearman's rank correlation of a criterion's scores with true strength on each edge; a missing score is lowest."""
+    """(E,): Spearman's correlation of scores with true strength on each edge; a missing score is the lowest."""
     array = np.array([[-np.inf if score is None else score for score in row] for row in scores], dtype=np.float64)
     return rank_agreement(array, np.asarray(strength, dtype=np.float64))
