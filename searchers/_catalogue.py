@@ -71,6 +71,12 @@ SEARCHERS: Final = Catalogue(
             passes=(2, 2),
         ),
         Entry(
+            name="pc-darts",
+            place="dartboard.searchers.pc_darts:PcDarts",
+            summary="PC-DARTS, a part of the channels mixed, edges weighed (Xu et al. 2020)",
+            passes=(2, 2),
+        ),
+        Entry(
             name="gdas",
             place="dartboard.searchers.gdas:Gdas",
             summary="GDAS, one sampled operation an edge, straight-through gradient (Dong, Yang 2019)",
@@ -123,6 +129,12 @@ SEARCHERS: Final = Catalogue(
             name="robust-darts",
             place="dartboard.searchers.robust_darts:RobustDarts",
             summary="DARTS that ends when the validation loss bends too sharply in alpha (Zela et al. 2020)",
+            passes=(2, 2),
+        ),
+        Entry(
+            name="darts-minus",
+            place="dartboard.searchers.darts_minus:DartsMinus",
+            summary="DARTS-, an auxiliary skip on every edge that fades over the search (Chu et al. 2021)",
             passes=(2, 2),
         ),
     ],
