@@ -32,12 +32,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import CONV1X1, CONV3X3, EDGES, POOL, SKIP, E, O
@@ -51,6 +53,10 @@ BY_SOURCE: Final = tuple(sorted(range(E), key=lambda e: (EDGES[e][1], EDGES[e][0
 
 CHANNELS_LAST_FROM: Final = 8
 """Supernets this wide keep channels last in memory: faster from here on, slower below."""
+
+REMAKE_FROM: Final = 16
+"""Supernets this wide make the 1x1 convolutions' outputs again in the backward pass in place of keeping them, which are
+a third of what a step keeps; narrower ones would gain little memory and lose more time."""
 
 MOMENTUM: Final = 0.1
 EPSILON: Final = 1e-5
@@ -136,6 +142,9 @@ class Supernet(Skeleton, MixedNetwork):
         super().__init__()
         self.config = config
         build_skeleton(self, config, self.make_cell)
+        for block in self.blocks:
+            if isinstance(block, SearchCell):
+                block.remakes = config.channels >= REMAKE_FROM
         initialise(self, generator)
         self.to(device=device, dtype=dtype)
         self.lay_out()
@@ -282,7 +291,8 @@ class _AddEdges(torch.autograd.Function):
         ctx: Any, convolved: Tensor, x: Tensor, averaged: Tensor, skip: Tensor, pool: Tensor, *sofar: Tensor
     ) -> tuple[Tensor, ...]:
         """(B, kC, H, W), twice (B, C, H, W), twice (k,), and nothing or k times (B, C, H, W); k times (B, C, H, W)."""
-        ctx.save_for_backward(x, averaged, skip, pool)
+        by_skip, by_pool = ctx.needs_input_grad[3:5]
+        ctx.save_for_backward(x if by_skip else None, averaged if by_pool else None, skip, pool)
         ctx.had = len(sofar)
         totals = []
         for t, edge in enumerate(convolved.chunk(len(skip), dim=1)):
@@ -313,6 +323,19 @@ def _combine(parts: Sequence[Tensor], weights: Tensor) -> Tensor:
     return total
 
 
+def _remade(weight: Tensor, value: Tensor) -> saved_tensors_hooks:
+    """Within, the only image that is kept for a backward pass is a 1x1 convolution of relu(value): it is made again."""
+
+    def keep(tensor: Tensor) -> Tensor | None:
+        return None if tensor.dim() == 4 else tensor
+
+    @torch.no_grad()
+    def make(kept: Tensor | None) -> Tensor:
+        return F.conv2d(F.relu(value), weight) if kept is None else kept
+
+    return saved_tensors_hooks(keep, make)
+
+
 class SearchCell(nn.Module):
     """One cell with all O operations on each of its E edges.
 
@@ -322,6 +345,7 @@ class SearchCell(nn.Module):
     """
 
     box: Tensor  # (C, 1, 3, 3) of ones: the window of the average pooling
+    remakes: bool = False  # see `REMAKE_FROM`
 
     def __init__(self, channels: int, *, track: bool) -> None:
         super().__init__()
@@ -348,9 +372,12 @@ class SearchCell(nn.Module):
 
         `totals` has the sums of the edges that left earlier nodes, or nothing.
         """
-        active = F.relu(value)
+        # ReLU, in the form that keeps its input, which is kept anyway, and not its output.
+        active = F.threshold(value, 0, 0)
         out = self.norm3x3[source](self.conv3x3[source](active), norm, weight.conv3x3)
-        out.add_(self.norm1x1[source](self.conv1x1[source](active), norm, weight.conv1x1))
+        small = self.conv1x1[source](active)
+        with _remade(self.conv1x1[source].weight, value) if self.remakes else nullcontext():
+            out.add_(self.norm1x1[source](small, norm, weight.conv1x1))
         averaged = F.conv2d(value, self.box, padding=1, groups=self.channels) * weight.per_pixel
         sums: tuple[Tensor, ...] = _AddEdges.apply(out, value, averaged, weight.skip, weight.pool, *totals)  # type: ignore[no-untyped-call]  # torch has no type
         return sums

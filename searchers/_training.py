@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 from typing import Protocol as TypingProtocol
@@ -157,7 +158,12 @@ class WeightTrainer:
     def _fresh(self, rate: float) -> torch.optim.SGD:
         p = self.protocol
         return torch.optim.SGD(
-            self.parameters, lr=rate, momentum=p.weight_momentum, weight_decay=p.weight_decay, nesterov=p.nesterov
+            self.parameters,
+            lr=rate,
+            momentum=p.weight_momentum,
+            weight_decay=p.weight_decay,
+            nesterov=p.nesterov,
+            foreach=True,
         )
 
     @property
@@ -233,6 +239,19 @@ def evaluate(forward: Callable[[Tensor], Tensor], batch: Batch) -> Half:
     logits = forward(batch.images)
     correct = (logits.detach().argmax(-1) == batch.labels).sum()
     return Half(F.cross_entropy(logits, batch.labels), correct, len(batch.labels))
+
+
+@contextmanager
+def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """A pass made within keeps nothing for the gradients of `parameters`."""
+    given = list(parameters)
+    try:
+        for parameter in given:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in given:
+            parameter.requires_grad_(True)
 
 
 @torch.no_grad()
@@ -345,7 +364,8 @@ class Bilevel(WeightSharing):
     def __init__(self, supernet: MixedNetwork, config: MethodConfig, *, generator: torch.Generator) -> None:
         super().__init__(supernet, config, generator=generator)
         self.alpha = initial_logits(generator, like=next(supernet.parameters()))  # (E, O)
-        self.adam = architecture_adam([self.alpha], config.protocol)
+        self.architecture: list[Tensor] = [self.alpha]  # all that Adam moves
+        self.adam = architecture_adam(self.architecture, config.protocol)
 
     def mixture(self) -> Tensor:
         """(E, O): softmax of the logits."""
@@ -353,8 +373,9 @@ class Bilevel(WeightSharing):
 
     def first_order(self, valid: Batch, mixture: Tensor) -> Half:
         """α ← Adam(∇_α L_val(w, mixture)), `mixture` having its graph back to the logits."""
-        half = evaluate(lambda images: self.supernet(images, mixture), valid)
-        step_with(self.adam, [self.alpha], torch.autograd.grad(half.loss, [self.alpha]))
+        with frozen(self.weights.parameters):
+            half = evaluate(lambda images: self.supernet(images, mixture), valid)
+        step_with(self.adam, self.architecture, torch.autograd.grad(half.loss, self.architecture))
         return half
 
     def weight_step(self, train: Batch) -> Half:
@@ -366,7 +387,7 @@ class Bilevel(WeightSharing):
         if not self.config.protocol.clip_includes_architecture:
             mixture = mixture.detach()
         half = evaluate(lambda images: self.supernet(images, mixture), train)
-        self.weights.descend(half.loss, architecture=[self.alpha])
+        self.weights.descend(half.loss, architecture=self.architecture)
         return half
 
     def state_dict(self) -> dict[str, Any]:

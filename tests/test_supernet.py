@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from dartboard.benchmark import costs
 from dartboard.benchmark.errors import InputError
@@ -20,6 +21,7 @@ from dartboard.benchmark.supernet import (
     Norm,
     PartialCell,
     PartialSupernet,
+    SearchCell,
     Supernet,
     SupernetConfig,
     build_supernet,
@@ -45,6 +47,13 @@ def make(channels: int = 4, cells: int = 1, *, seed: int = 0, track: bool = True
     return network
 
 
+def set_remaking(network: Supernet, remake: bool) -> None:
+    """Whether the backward pass makes the 1x1 convolutions' outputs again, whatever the network's width."""
+    for block in network.blocks:
+        if isinstance(block, SearchCell):
+            block.remakes = remake
+
+
 def draw(shape: tuple[int, ...], seed: int = 1) -> Tensor:
     """Standard normal float64 numbers."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -66,6 +75,7 @@ def test_the_benchmarks_search_network_has_1686106_weights() -> None:
     seed=st.integers(0, 1000),
     partial=st.sampled_from([1, 1, 2, 4]),
     edge_normalisation=st.booleans(),
+    remake=st.booleans(),
 )
 def test_the_fast_form_equals_the_readable_one(
     channels: int,
@@ -77,6 +87,7 @@ def test_the_fast_form_equals_the_readable_one(
     seed: int,
     partial: int,
     edge_normalisation: bool,
+    remake: bool,
 ) -> None:
     """Logits, gradients of images, weights, mixture and edges, and running statistics agree in float64.
 
@@ -85,6 +96,7 @@ def test_the_fast_form_equals_the_readable_one(
     if channels % partial:
         partial = 1
     fast = make(channels, cells, track=track, seed=seed, partial=partial, edge_normalisation=edge_normalisation)
+    set_remaking(fast, remake)
     readable = ReferenceSupernet(fast)
     generator = torch.Generator().manual_seed(seed)
     mixture = torch.rand(3 * cells, 6, 5, generator=generator, dtype=torch.float64)
@@ -117,10 +129,32 @@ def test_the_fast_form_equals_the_readable_one(
         torch.testing.assert_close(readable.state_dict()[name], state, rtol=1e-10, atol=1e-10)
 
 
+def test_what_is_made_again_is_of_the_weights_that_the_pass_had() -> None:
+    """Under weights put in by `functional_call`, gone in the backward pass, gradients are the same."""
+    found = []
+    for remake in (False, True):
+        network = make(4, 1)
+        set_remaking(network, remake)
+        others = {name: (0.5 * p.detach()).requires_grad_() for name, p in network.named_parameters()}
+        p = torch.full((6, 5), 0.2, dtype=torch.float64, requires_grad=True)
+        logits = functional_call(network, others, (draw((4, 3, 8, 8)), p, "batch"))
+        found.append(torch.autograd.grad(logits.square().sum(), [p, *others.values()]))
+    for kept, remade in zip(*found, strict=True):
+        assert torch.equal(kept, remade)
+
+
+def test_wide_supernets_keep_less_for_the_backward_pass() -> None:
+    """From 16 channels on, and not below, the 1x1 convolutions' outputs are made again."""
+    assert [isinstance(b, SearchCell) and b.remakes for b in make(16).blocks] == [True, False, True, False, True]
+    assert not any(isinstance(b, SearchCell) and b.remakes for b in make(8).blocks)
+
+
+@pytest.mark.parametrize("remake", [False, True])
 @pytest.mark.parametrize("partial", [1, 2])
-def test_second_derivatives_equal_those_of_the_readable_form(partial: int) -> None:
+def test_second_derivatives_equal_those_of_the_readable_form(partial: int, remake: bool) -> None:
     """The mixture's Hessian-vector product and the mixed product with the weights agree to 1e-9 in float64."""
     fast = make(4, 1, partial=partial, edge_normalisation=partial > 1)
+    set_remaking(fast, remake)
     readable = ReferenceSupernet(fast)
     images, labels = draw((4, 3, 8, 8)), torch.tensor([0, 1, 2, 3])
     direction = draw((6, 5), 7)
