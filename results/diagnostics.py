@@ -30,7 +30,8 @@ percent, losses and entropies in nats:
         train, valid: each {cost (E, O) ∂L/∂p, summed over the cells · edge_cost (E,) Σ_o p·cost · by_cell (cells, E)
         the same of each cell · none_gradient (E,) ∂L/∂(logit of none) · loss, entropy, excess = loss - entropy (means
         over the batch) · right, wrong: {images, loss, entropy} of the images classified so ·
-        identity_error largest violation of the cost identities, relative} · edge_cost_gap (E,) valid less train
+        identity_error largest violation of the cost identities, relative, null with partial channels} ·
+        edge_cost_gap (E,) valid less train
     alpha-hessian     of the trained supernet; validation images with second derivatives
         eigenvalues (E·O,) descending, of the Hessian of the validation loss in the logits · dominant the largest ·
         trace · negative how many are below -1e-6 of the largest size · null_error ‖H n‖/‖H‖ of the directions n that

@@ -68,7 +68,7 @@ def measure(subject: Subject, config: Config) -> Measurement:
     matrix = hessian(loss, subject.batches(subject.data.valid, config.images, "valid"))
     eigenvalues = torch.linalg.eigvalsh(matrix).flip(0)
     values = {
-        "eigenvalues": eigenvalues.cpu(),
+        "eigenvalues": eigenvalues.cpu().numpy(),
         "dominant": float(eigenvalues[0]),
         "trace": float(matrix.trace()),
         "negative": int((eigenvalues < -1e-6 * eigenvalues.abs().max()).sum()),

@@ -37,9 +37,9 @@ def summarise(gradients: Tensor) -> dict[str, Any]:
     directions = F.normalize(flat, dim=1)
     return {
         "agreement": float(agreement(flat)),
-        "norms": flat.norm(dim=1).cpu(),
-        "cosines": (directions @ F.normalize(directions.mean(0), dim=0)).cpu(),
-        "argmin": gradients.argmin(dim=-1).cpu(),
+        "norms": flat.norm(dim=1).cpu().numpy(),
+        "cosines": (directions @ F.normalize(directions.mean(0), dim=0)).cpu().numpy(),
+        "argmin": gradients.argmin(dim=-1).cpu().numpy(),
     }
 
 

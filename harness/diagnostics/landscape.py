@@ -8,7 +8,9 @@ the mixture and d random unit vectors in which no edge's logits grow alike (whic
     rise = mean over d and both signs of L(radius, d) - L(0),    worst_rise = the largest of them
     curvature[d] = [L(h, d) - 2 L(0) + L(-h, d)]/h², h = radius/4:    tends to dᵀHd of `alpha-hessian` as h goes to 0
 
-all on the same images, batch norm by the batch. An adversary would find worse directions than chance does.
+all on the same images, batch norm by the batch. A network of rectifiers is smooth only piece by piece: what its kinks
+add to the curvature over a finite radius stands here, and not in the Hessian. An adversary would find worse directions
+than chance does.
 
 Differences from the paper: there, figures of two directions; the radii and the summary are ours. Logits ln p for
 searchers whose mixture is no softmax of theirs, and an error where a weight is 0.
@@ -76,13 +78,13 @@ def measure(subject: Subject, config: Config) -> Measurement:
     near = loss[:, HERE - 1] + loss[:, HERE + 1] - 2 * loss[:, HERE]
     values = {
         "radii": radii,
-        "loss": loss,
-        "accuracy": accuracy,
+        "loss": loss.numpy(),
+        "accuracy": accuracy.numpy(),
         "loss_here": float(scores.loss[0]),
         "accuracy_here": float(scores.accuracy[0]),
         "rise": float(rises.mean()),
         "worst_rise": float(rises.max()),
         "accuracy_drop": float((accuracy[:, [HERE]] - accuracy[:, [0, -1]]).mean()),
-        "curvature": near / radii[HERE + 1] ** 2,
+        "curvature": (near / radii[HERE + 1] ** 2).numpy(),
     }
     return Measurement(values, scores.images)

@@ -17,8 +17,9 @@ node and the next batch norm, rectified convolutions do not feel the node's scal
                                                            another cell follows (a reduction's shortcut carries cost)
     Σ_in Σ_o p·c = 0                                       for node 3 of the last cell: a batch norm follows
 
-It departs from 0 by rounding and by batch norm's epsilon: 1e-5 against the variance of what is normalised, and so shows
-nodes that have all but died. By the second line the paper's route of `none` from the output does not exist here.
+The error is rounding and batch norm's epsilon, 1e-5 against the variance of what is normalised, and so shows nodes that
+have all but died; with partial channels there is none, as the identities are others. By the second line the paper's
+route of `none` from the output does not exist here.
 
 Differences from the paper: a node's own cost is carried by mixing weights, not by samples; the identities are those of
 this supernet, derived for it and proved by test.
@@ -81,20 +82,22 @@ def predictions(logits: Tensor, labels: Tensor) -> dict[str, Any]:
     return means | {"right": of(right), "wrong": of(~right)}
 
 
-def summarise(found: CellGradients, labels: Tensor, cells_per_stage: int) -> dict[str, Any]:
-    """The costs of one batch."""
+def summarise(found: CellGradients, labels: Tensor, cells_per_stage: int | None) -> dict[str, Any]:
+    """The costs of one batch; `cells_per_stage` is None where the identities are not those of the network."""
     mixtures, gradients = found.mixtures.double(), found.gradients.double()
     shares = mixtures * gradients
     by_cell = shares.sum(-1)
     largest = float(shares.abs().max())
-    violation = float(identity_violations(shares, cells_per_stage).abs().max())
+    error = None
+    if cells_per_stage is not None and largest:
+        error = float(identity_violations(shares, cells_per_stage).abs().max()) / largest
     return {
-        "cost": gradients.sum(0).cpu(),
-        "edge_cost": by_cell.sum(0).cpu(),
-        "by_cell": by_cell.cpu(),
-        "none_gradient": (0 - mixtures[..., NONE] * by_cell).sum(0).cpu(),
+        "cost": gradients.sum(0).cpu().numpy(),
+        "edge_cost": by_cell.sum(0).cpu().numpy(),
+        "by_cell": by_cell.cpu().numpy(),
+        "none_gradient": (0 - mixtures[..., NONE] * by_cell).sum(0).cpu().numpy(),
         **predictions(found.logits, labels),
-        "identity_error": violation / largest if largest else 0.0,
+        "identity_error": error,
     }
 
 
@@ -102,10 +105,11 @@ def measure(subject: Subject, config: Config) -> Measurement:  # noqa: ARG001  (
     """On one batch of each half, with the same weights."""
     network, values, seen = subject.trained.supernet, {}, 0
     size = network.config
+    plain = size.partial == 1 and not size.edge_normalisation
     for half, split in (("train", subject.data.train), ("valid", subject.data.valid)):
         (batch,) = subject.batches(split, 1, half)
         found = cell_gradients(network, subject.mixture(), batch, size.cells)
-        values[half] = summarise(found, batch[1], size.cells_per_stage)
+        values[half] = summarise(found, batch[1], size.cells_per_stage if plain else None)
         seen += len(batch[1])
     gap = values["valid"]["edge_cost"] - values["train"]["edge_cost"]
     return Measurement({**values, "edge_cost_gap": gap}, seen, seen)
