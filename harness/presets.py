@@ -48,6 +48,13 @@ PRESETS: Final[Mapping[str, Preset]] = {
                 for kind in ("", "-synflow", "-trained")
             },
             **{
+                name: {"batches": 1}
+                for name in (
+                    *("oles-similarity", "oles-similarity-literal"),
+                    *("hessian-trace", "hessian-trace-smallest", "edge-entropy"),
+                )
+            },
+            **{
                 f"im-{name}": {"batches": 1}
                 for name in (
                     *("literal", "literal-identity", "literal-neumann", "null"),

@@ -190,6 +190,33 @@ SELECTORS: Final = Catalogue(
             options={"weights": "trained", "mixture": "searcher"},
         ),
         Entry(
+            name="oles-similarity",
+            place="dartboard.selectors.oles_similarity:OlesSimilarity",
+            summary="the convolution that training and validation pull the same way (after Jiang et al. 2023)",
+        ),
+        Entry(
+            name="oles-similarity-literal",
+            place="dartboard.selectors.oles_similarity:OlesSimilarity",
+            summary="the same with the training gradient left in the validation gradient, as in the code",
+            options={"accumulated": True},
+        ),
+        Entry(
+            name="hessian-trace",
+            place="dartboard.selectors.hessian_trace:HessianTrace",
+            summary="the logit along which the validation loss is curved most (after Zela et al. 2020)",
+        ),
+        Entry(
+            name="hessian-trace-smallest",
+            place="dartboard.selectors.hessian_trace:HessianTrace",
+            summary="the logit along which the validation loss is curved least",
+            options={"keep": "smallest"},
+        ),
+        Entry(
+            name="edge-entropy",
+            place="dartboard.selectors.edge_entropy:EdgeEntropy",
+            summary="DARTS-PT's rule with the edges in the order of their certainty, nothing trained",
+        ),
+        Entry(
             name="random",
             place="dartboard.selectors.uniform:Uniform",
             summary="control: a cell drawn uniformly from the space",

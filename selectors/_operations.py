@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,25 @@ Watch = Callable[[int, int, int, Tensor], Tensor]
 With partial channels the output has the C/K channels that are mixed."""
 
 
+class OwnPart(NamedTuple):
+    """What belongs to the weights of one operation in one cell."""
+
+    edge: int
+    operation: int
+    values: Tensor  # (C, C, k, k)
+
+
+def by_operation(network: Supernet, values: Mapping[str, Tensor]) -> Iterator[OwnPart]:
+    """`values`, which has a tensor for each parameter, by operation, cell after cell; only convolutions have any."""
+    for index, block in enumerate(network.blocks):
+        if isinstance(block, SearchCell):
+            for operation, kernel in KERNEL.items():
+                for source, rows in enumerate(ROWS_BY_SOURCE):
+                    value = values[f"blocks.{index}.conv{kernel}x{kernel}.{source}.weight"]
+                    for edge, part in zip(rows, torch.split(value, block.channels), strict=True):
+                        yield OwnPart(edge, operation, part)
+
+
 def sum_by_operation(network: Supernet, values: Mapping[str, Tensor]) -> Tensor:
     """(E, O): for each operation, the sum over its weights in all cells of `values`, which has a tensor for each.
 
@@ -26,13 +46,8 @@ def sum_by_operation(network: Supernet, values: Mapping[str, Tensor]) -> Tensor:
     """
     like = next(iter(values.values()))
     total = like.new_zeros(E, O)
-    for index, block in enumerate(network.blocks):
-        if isinstance(block, SearchCell):
-            for operation, kernel in KERNEL.items():
-                for source, rows in enumerate(ROWS_BY_SOURCE):
-                    value = values[f"blocks.{index}.conv{kernel}x{kernel}.{source}.weight"]
-                    for edge, part in zip(rows, torch.split(value, block.channels), strict=True):
-                        total[edge, operation] += part.sum()
+    for edge, operation, part in by_operation(network, values):
+        total[edge, operation] += part.sum()
     return total
 
 

@@ -1,0 +1,101 @@
+"""Edge entropy: the most certain edge is settled first, and the others are judged with it in place.
+
+The entropy of an edge's mixing weights, H_e = -Σ_o p[e, o] ln p[e, o], says how decided the search is there (L. Li,
+M. Khodak, M.-F. Balcan, A. Talwalkar, "Geometry-aware gradient algorithms for neural architecture search", ICLR 2021,
+arXiv:2004.07802, watch its mean; SGAS makes its certainty of it, see `sgas`). One number for an edge ranks no operation
+within it: this is a rule of *order*, which needs another rule for the operation. That is DARTS-PT's (R. Wang et al.,
+ICLR 2021, arXiv:2108.04392): with a the validation accuracy (or minus the loss) of a mixture,
+
+    for e in order of rising H_e (`first="certain"`) or falling H_e (`first="uncertain"`):
+        e keeps argmin_o a(p with p[e, o] = 0), and its row becomes one-hot
+
+Differences from the papers: there, the entropy chooses nothing (GAEA), or chooses the edge while the largest weight
+chooses the operation (SGAS), and DARTS-PT settles edges at random and trains between. Here nothing is trained, so that
+the entropies do not change on the way, and every mask of an edge is measured on the same images. Compared with
+`leave-one-out`, which judges all edges in the undivided supernet, and with `perturbation` at `interval=0`, which
+settles them at random, it tells what the order is worth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
+from dartboard.benchmark.space import NONE, OPERATIONS, Cell, E, O
+from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._evaluation import score_mixtures, shared_batches, without_each
+from dartboard.selectors._options import require_at_least, require_one_of
+from dartboard.selectors.beam_perturbation import settle
+
+First = Literal["certain", "uncertain"]
+Criterion = Literal["accuracy", "loss"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Which end of the order is first, and how operations are judged.
+
+    Raises:
+        InputError: when a number is out of range or a word is not one of its choices.
+    """
+
+    first: First = "certain"
+    criterion: Criterion = "accuracy"
+    norm: Norm = "batch"  # how batch norm normalises under a mask
+    exclude_none: bool = False
+    batches: int | None = None  # of the validation half, for each mask; None: all
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "batches")
+        require_one_of(self, first=get_args(First), criterion=get_args(Criterion), norm=("batch", "running"))
+
+
+def edge_entropies(mixture: Tensor) -> NDArray[np.float64]:
+    """(E,), in nats, of mixing weights (E, O); the mean over the cells of (cells, E, O)."""
+    entropies = torch.special.entr(mixture.double()).sum(-1).cpu()
+    values: NDArray[np.float64] = (entropies if entropies.dim() == 1 else entropies.mean(0)).numpy()
+    return values
+
+
+class EdgeEntropy:
+    """The operation whose removal hurts most wins, the most certain edges being settled first."""
+
+    name: ClassVar[str] = "edge-entropy"
+    paper: ClassVar[str] = "after Wang et al. 2021, arXiv:2108.04392, and Li et al. 2021, arXiv:2004.07802"
+    control: ClassVar[str | None] = None
+    equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
+    config_class = Config
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
+        """See `Selector.select`; an edge's scores are those of its own turn, larger where removal hurts more."""
+        config, mixture = self.config, trained.searcher.mixture().detach()
+        batches = list(shared_batches(data, generator, steps=config.batches))
+        entropies = edge_entropies(mixture)
+        if np.isnan(entropies).any():
+            raise ValueError(f"the mixing weights hold NaN, which ranks nothing: {entropies.tolist()}")
+        scores, trace, images = np.zeros((E, O)), list[dict[str, Any]](), 0
+        for edge in np.argsort(entropies if config.first == "certain" else -entropies, kind="stable").tolist():
+            masks = without_each(mixture, edge, renormalise=False)
+            result = score_mixtures(trained.supernet, masks, batches, config.norm, data.cache)
+            images += result.images
+            scores[edge] = -result.accuracy if config.criterion == "accuracy" else result.loss
+            allowed = scores[edge].copy()
+            if config.exclude_none:
+                allowed[NONE] = -np.inf
+            operation = int(allowed.argmax())
+            mixture = settle(mixture, edge)[operation]
+            trace.append({"edge": edge, "entropy": float(entropies[edge]), "operation": OPERATIONS[operation]})
+            if data.progress:
+                data.progress(len(trace), E)
+        kept = {entry["edge"]: OPERATIONS.index(entry["operation"]) for entry in trace}
+        cell = Cell(tuple(kept[edge] for edge in range(E)))
+        return Selection(cell=cell, scores=scores, trace=tuple(trace), images=images)
