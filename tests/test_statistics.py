@@ -1,4 +1,4 @@
-"""Statistics for few runs. Truth: closed forms, brute force over all resamples, simulation, SciPy and scikit-posthocs."""
+"""Statistics for few runs. Truth: closed forms, brute force over resamples, simulation, SciPy and scikit-posthocs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_ratio_is_of_sums() -> None:
 def test_the_interval_is_that_of_all_resamples() -> None:
     """Of three values there are 27 resamples; the percentiles of many drawn ones are those of all 27.
 
-    The 5th and the 95th percentile of the 27 means are inside an atom: of ranks 1.3 and 24.7 both neighbours are equal.
+    The 10th percentile is among the means of 1/3 (ranks 2 to 4 of 27), the 90th among those of 11/3 (24 to 26).
     """
     values = [0.0, 1.0, 5.0]
     means = sorted(np.mean(sample) for sample in product(values, repeat=3))
@@ -271,7 +271,7 @@ def test_only_equal_pairs_tell_nothing() -> None:
 
 
 def test_random_cells_are_told_by_the_law_of_irwin_and_hall() -> None:
-    """One percentile p has the chance 1 - p; of two, the mean of 0.75 and 0.95 is above the triangle's (2 - 1.7)² / 2."""
+    """A percentile of 80 has the chance 0.2; two that add up to 170 have the triangle's (2 - 1.7)² / 2."""
     assert st.chance_test([80.0]) == pytest.approx(0.2, rel=1e-12)
     assert st.chance_test([75.0, 95.0]) == pytest.approx(0.3**2 / 2, rel=1e-12)
     assert st.chance_test([50.0] * 7) == pytest.approx(0.5, rel=1e-12)
@@ -323,14 +323,13 @@ def test_nemenyis_test_is_that_of_scikit_posthocs() -> None:
 def test_the_critical_difference_is_the_published_one(k: int, alpha: float, q: float) -> None:
     """Over √(k (k + 1) / 6 n) it is the critical value in the tables of Nemenyi's test."""
     found = st.friedman(rng(k).normal(size=(7, k)), alpha=alpha)
+    unit = sqrt(k * (k + 1) / 42)
     # The published tables differ from the quantile by up to 0.001: they are computed from rounded ones.
-    assert found.critical_difference == pytest.approx(
-        q * sqrt(k * (k + 1) / 42), abs=1e-3 * sqrt(k * (k + 1) / 42) + 1e-9
-    )
+    assert found.critical_difference == pytest.approx(q * unit, abs=1e-3 * unit + 1e-9)
 
 
 def test_cliques_are_the_largest_sets_not_told_apart() -> None:
-    """On 12 blocks, always ranked alike, four treatments 1 apart with a critical difference of 1.35 overlap in pairs."""
+    """On 12 blocks, always ranked alike, four treatments 1 apart and a critical difference of 1.35 make three pairs."""
     found = st.friedman(np.tile([1.0, 4.0, 2.0, 3.0], (12, 1)))
     assert found.ranks == (4.0, 1.0, 3.0, 2.0)
     assert found.critical_difference == pytest.approx(2.569 * sqrt(4 * 5 / 72), abs=1e-3)
