@@ -31,7 +31,7 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import NONE, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
-from dartboard.benchmark.supernet import Norm
+from dartboard.benchmark.supernet import Norm, SearchCell
 from dartboard.selectors._operations import observed
 from dartboard.selectors._options import require_at_least, require_one_of
 
@@ -116,6 +116,8 @@ class IsDarts:
             total[edge, operation] += size * importance(output, config.measure)
             return output
 
+        if any(block.channels == 1 for block in trained.supernet.blocks if isinstance(block, SearchCell)):
+            raise ValueError("is-darts compares channels, and in this supernet an operation has a single one")
         network = observed(trained.supernet, watch)
         with torch.no_grad():
             for images, _ in batches:
