@@ -51,7 +51,8 @@ class Searcher(Protocol):
             for train, valid in batches: searcher.step(train, valid)
 
     `state_dict` holds everything that the next step depends on, the supernet included; a searcher built alike and
-    given that state continues bit for bit.
+    given that state continues bit for bit. A class may have a static `supernet_config(size, config)`, which turns the
+    `SupernetConfig` of the grid's size into that of the kind that it trains; without it, the supernet is plain.
     """
 
     name: ClassVar[str]
