@@ -137,5 +137,11 @@ SEARCHERS: Final = Catalogue(
             summary="DARTS-, an auxiliary skip on every edge that fades over the search (Chu et al. 2021)",
             passes=(2, 2),
         ),
+        Entry(
+            name="oles",
+            place="dartboard.searchers.oles:Oles",
+            summary="OLES, an operation stops training where its gradient no longer serves validation (Jiang et al. 2023)",
+            passes=(2, 2),
+        ),
     ],
 )
