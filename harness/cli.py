@@ -14,8 +14,9 @@ COMMANDS: Final = {
     # name: one line for `dartboard --help`; the command itself is commands/<name>.py (`-` read as `_`)
     "run": "Train supernets, apply every selector, look up every cell: a grid of runs.",
     "status": "How far a run folder is.",
+    "diagnose": "Measure a run folder's trained supernets, and show what measuring cost.",
     "report": "Write a run folder's report from its records.",
-    "list": "What there is: searchers, selectors, datasets, presets, tables, grids.",
+    "list": "What there is: searchers, selectors, diagnostics, datasets, presets, tables, grids.",
     "lookup": "The true accuracies of a cell.",
     "truth": "How strong each operation truly is on each edge, from a table alone.",
     "table": "Import a benchmark table, or tell of one.",

@@ -28,6 +28,7 @@ from dartboard.harness.grid import Dataset, Grid
 from dartboard.harness.header import merged
 from dartboard.harness.prepare import PreparedSearcher, prepare_searcher, prepare_selector, settings
 from dartboard.harness.provenance import versions
+from dartboard.harness.recorded import recorded_header, with_diagnostics
 from dartboard.harness.search_run import Chosen, Listener, SearchRun
 from dartboard.results.records import (
     RunHeader,
@@ -112,6 +113,24 @@ class Engine:
                         self._search_and_select(searcher, dataset, seed)
         asked = set(self.keys)
         return Outcome(ok=len(self.ok & asked), failed=len(self.failed & asked))
+
+    def diagnose(self) -> None:
+        """Measure what is asked for and has no record, of those supernets of the folder whose search is over.
+
+        Raises:
+            InputError: when the folder's records came about otherwise.
+        """
+        with locked(self.folder):
+            old, new = recorded_header(self.folder), self._header()
+            write_header(self.folder, with_diagnostics(old, new))
+            for dataset in self.grid.datasets:
+                for seed in self.grid.seeds:
+                    for searcher in self.searchers:
+                        run = SearchRun(self, searcher, dataset, seed)
+                        if run.complete:
+                            run.diagnose(run.search())
+                        elif run.folder.exists():
+                            self.listener.end(f"{run.key}: its search is not over; `dartboard run` goes on with it")
 
     def _search_and_select(self, searcher: PreparedSearcher, dataset: Dataset, seed: int) -> None:
         search = SearchKey(searcher.label, dataset.label, seed)

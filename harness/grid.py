@@ -264,13 +264,32 @@ def _datasets(content: Mapping[str, Any], chosen: Sequence[str]) -> tuple[Datase
     return tuple(datasets)
 
 
+def ask_diagnostics(which: str, settings: Sequence[str], preset: str) -> tuple[AskedDiagnostic, ...]:
+    """The diagnostics that a command line asks for outside of a grid.
+
+    Args:
+        which: see `choose`.
+        settings: "rank-correlation.cells=1000".
+        preset: whose sizes they have otherwise.
+
+    Raises:
+        InputError: when one is unknown, or a setting cannot be read.
+    """
+    content: dict[str, Any] = {}
+    for setting in settings:
+        _put(content, f"diagnostic.{setting}")
+    return _diagnostics(content, which, PRESETS[preset].diagnostics)
+
+
 def _diagnostics(
     content: Mapping[str, Any], chosen: str | None, preset: Mapping[str, Mapping[str, Any]]
 ) -> tuple[AskedDiagnostic, ...]:
     """The grid's diagnostics: `[diagnostic.NAME]` holds options."""
     sections: Mapping[str, Any] = content.get("diagnostic", {})
+    known = [diagnostic.name for diagnostic in choose("all")]
     for name, section in sections.items():
-        choose([name])  # so that an unknown one is refused
+        if name not in known:
+            raise unknown("diagnostic", name, known)
         if not isinstance(section, dict):
             raise InputError(f"[diagnostic.{name}] holds options; got {section!r}")
     asked = choose(chosen if chosen is not None else content.get("diagnostics", "cheap"))

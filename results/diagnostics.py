@@ -58,7 +58,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dartboard.results.records import append_line, keep_lines, read_lines, to_json
 
@@ -117,3 +117,36 @@ def by_epoch(records: Iterable[DiagnosticRecord], name: str) -> dict[int, Mappin
 def of_trained(records: Iterable[DiagnosticRecord], name: str) -> Mapping[str, Any] | None:
     """The values of a dear diagnostic, or None where it was not measured, or failed."""
     return next((r.values for r in records if r.name == name and r.epoch is None and r.error is None), None)
+
+
+class Cost(NamedTuple):
+    """What a diagnostic cost, over all that was measured of it."""
+
+    name: str
+    measured: int  # records, the failed ones included
+    failed: int
+    images: int  # pushed forward, gradient passes included
+    gradient_images: int  # images of which a gradient was taken
+    seconds: float  # a measurement
+
+
+def total_costs(records: Iterable[DiagnosticRecord]) -> list[Cost]:
+    """One row for each diagnostic, in the order in which they first appear."""
+    rows: dict[str, Cost] = {}
+    for r in records:
+        sofar = rows.get(r.name, Cost(r.name, 0, 0, 0, 0, 0.0))
+        rows[r.name] = Cost(
+            name=r.name,
+            measured=sofar.measured + 1,
+            failed=sofar.failed + (r.error is not None),
+            images=sofar.images + r.images,
+            gradient_images=sofar.gradient_images + r.gradient_images,
+            seconds=sofar.seconds + r.diagnostic_seconds,
+        )
+    return list(rows.values())
+
+
+def read_costs(folder: Path) -> list[Cost]:
+    """What the diagnostics of all searches of a run folder cost."""
+    searches = sorted(path.parent for path in (folder / "searches").glob("*/diagnostics.jsonl"))
+    return total_costs(record for search in searches for record in read_diagnostics(search))

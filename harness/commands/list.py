@@ -112,6 +112,16 @@ def _grids() -> list[Row]:
     return rows
 
 
+def _diagnostics() -> list[Row]:
+    from dartboard.harness.diagnostics._catalogue import DIAGNOSTICS
+
+    when = {"mixture": "each epoch", "epoch": "each epoch", "supernet": "on request"}
+    return [
+        {"name": d.name, "when": when[d.subject], "cost": d.cost, "summary": d.summary, "cheap": d.cheap}
+        for d in DIAGNOSTICS
+    ]
+
+
 METHODS: Final = ("searchers", "selectors")
 
 KINDS: Final[Mapping[str, Callable[[], list[Row]]]] = {
@@ -119,6 +129,7 @@ KINDS: Final[Mapping[str, Callable[[], list[Row]]]] = {
     "presets": _presets,
     "tables": _tables,
     "grids": _grids,
+    "diagnostics": _diagnostics,
 }
 
 
@@ -136,8 +147,12 @@ def command(kind: str, plugins: tuple[Path, ...], as_json: bool) -> None:
     elif kind == "searchers":
         click.echo("\n".join(searcher_lines(rows)))
     else:
-        width = max(len(row["name"]) for row in rows)
-        click.echo("\n".join(f"{row['name']:<{width}}  {row['summary']}" for row in rows))
+        columns = ("name", "when", "cost", "summary") if kind == "diagnostics" else ("name", "summary")
+        if kind == "diagnostics":
+            rows.insert(0, {column: column.upper() for column in columns})
+        widths = [max(len(row[column]) for row in rows) for column in columns]
+        for row in rows:
+            click.echo("  ".join(f"{row[c]:<{width}}" for c, width in zip(columns, widths, strict=True)).rstrip())
 
 
 COLUMNS: Final = [

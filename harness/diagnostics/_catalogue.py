@@ -85,7 +85,7 @@ DIAGNOSTICS: Final[tuple[Diagnostic, ...]] = (
     Diagnostic(
         name="discretisation-gap",
         subject="supernet",
-        cost="5 epochs of training, 7 passes over a half",
+        cost="5 epochs of training, 5 passes over a half",
         summary="what the argmax cell loses against the mixture, before and after batch norm anew and tuning",
     ),
     Diagnostic(

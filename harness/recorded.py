@@ -1,0 +1,80 @@
+"""The grid of a run folder, from its header alone: to go back to its trained supernets without the grid's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dartboard.benchmark.catalogue import Catalogue
+from dartboard.benchmark.errors import InputError
+from dartboard.harness.grid import AskedDiagnostic, Dataset, Grid, Method
+from dartboard.results.records import RunHeader, read_header
+
+
+def recorded_header(folder: Path) -> RunHeader:
+    """The header of a run folder.
+
+    Raises:
+        InputError: when there is none, or it is malformed.
+    """
+    header = read_header(folder)
+    if header is None:
+        raise InputError(f"{str(folder)!r} is no run folder: it has no grid.json; `dartboard run` makes one")
+    return header
+
+
+def recorded_grid(
+    header: RunHeader,
+    searchers: Catalogue,
+    *,
+    selectors: tuple[Method, ...] = (),
+    diagnostics: tuple[AskedDiagnostic, ...] = (),
+) -> Grid:
+    """The grid that the supernets of a run folder came from.
+
+    Args:
+        header: the folder's.
+        searchers: where its search methods are found.
+        selectors: to apply to them.
+        diagnostics: to measure of them.
+
+    Raises:
+        InputError: when a method is not there, or the header is of a version that did not yet hold what is needed.
+    """
+    options = header.options
+    lacking = [name for name in ("table", "sizes", "sources") if name not in options]
+    if lacking:
+        raise InputError(
+            f"the run {header.name!r} was begun by an older Dartboard, whose grid.json has no {', '.join(lacking)}:"
+            " `dartboard run GRID --out` the same folder first"
+        )
+    return Grid(
+        name=header.name,
+        preset=header.preset,
+        searchers=tuple(_method(label, told, searchers) for label, told in options["searchers"].items()),
+        selectors=selectors,
+        datasets=tuple(Dataset(label=label, source=source) for label, source in options["sources"].items()),
+        seeds=header.seeds,
+        table=options["table"],
+        metric=options["metric"],
+        precision=options["precision"],
+        channels=options["channels"],
+        cells_per_stage=options["cells_per_stage"],
+        images=options["sizes"]["exactly"],
+        at_most=options["sizes"]["at_most"],
+        diagnostics=diagnostics,
+        budget=options.get("budget"),
+    )
+
+
+def with_diagnostics(old: RunHeader, new: RunHeader) -> RunHeader:
+    """The header `old` with the settings of the diagnostics of `new`; nothing else was run."""
+    return replace(old, options={**old.options, "diagnostics": new.options["diagnostics"]})
+
+
+def _method(label: str, told: Mapping[str, Any], catalogue: Catalogue) -> Method:
+    """A search method as the header tells of it: every field of its configuration is an option."""
+    own = {name: value for name, value in told.items() if name not in ("method", "origin", "protocol")}
+    return Method(label=label, entry=catalogue[told["method"]], options={**told["protocol"], **own})
