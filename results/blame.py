@@ -89,7 +89,7 @@ class Extraction:
     by_selector: Mapping[str, int]  # on how many supernets each criterion was best, shared bests counted for each
     tries: tuple[int, int]  # fewest and most distinct cells chosen from a supernet
     over_prior: Estimate | None  # points above the constant prior, a mean; None where `prior` was not run
-    beyond_luck: int  # supernets whose best extracted is above the 95th percentile of the best of `tries` random cells
+    luck: float | None  # probability that the best of as many random cells would be as good on average (see `_luck`)
 
     @property
     def n(self) -> int:
@@ -267,10 +267,16 @@ def extractions(records: Sequence[RunRecord], dataset: str) -> list[Extraction]:
                 )
                 if known
                 else None,
-                beyond_luck=sum((split.best_percentile or 0) > 100 * 0.95 ** (1 / split.tries) for split in rows),
+                luck=_luck(rows),
             )
         )
     return found
+
+
+def _luck(rows: Sequence[Split]) -> float | None:
+    """The chance that random cells had done as well: of the best of N uniform percentiles p, (p / 100)ᴺ is uniform."""
+    known = [(split.best_percentile, split.tries) for split in rows if split.best_percentile is not None]
+    return st.chance_test([100 * (best / 100) ** tries for best, tries in known]) if known else None
 
 
 # Rescues.

@@ -1,7 +1,8 @@
-"""A report's first sentences, written from the numbers.
+"""A report's first sentences, written from the numbers: was it the supernet or the selection?
 
-They describe; they do not test. Each says over how many supernets it speaks, and calls a choice made after the fact
-by its name.
+The first three answer that: whose the regret is, whether collapsed supernets were rescued, and whether anything was
+extracted that a constant would not have known. Each says over how many supernets it speaks, has its interval, and calls
+a choice made after the fact by its name. A verdict takes a whole interval on one side; without, it is left open.
 """
 
 from __future__ import annotations
@@ -12,135 +13,259 @@ from typing import Final
 from dartboard.results.aggregate import (
     COLLAPSED_SKIPS,
     PASSED_THROUGH,
-    Comparison,
     Trajectory,
     best_in_table,
-    collapsed,
-    compare,
     main_metric,
-    summarise,
     trajectory,
 )
+from dartboard.results.blame import (
+    BLIND,
+    REFERENCE,
+    Contrast,
+    Extraction,
+    Standings,
+    blame,
+    contrasts,
+    criterion_standings,
+    extractions,
+    judged,
+    rescues,
+)
+from dartboard.results.records import RunRecord
 from dartboard.results.rundata import RunData
+from dartboard.results.statistics import Estimate
 from dartboard.results.wording import count, listed, metric_words
-
-REFERENCE: Final = "magnitude"
-"""DARTS's own rule, the largest mixing weight on each edge: the others are set against it."""
-
-BLIND: Final = ("prior", "random")
-"""The controls that a criterion has to beat to have shown anything."""
 
 FEW: Final = 5
 """With fewer supernets than so many, a finding says that it is an observation of single cases."""
 
+SIGNIFICANT: Final = 0.05
+
 
 def findings(run: RunData, dataset: str) -> list[str]:
-    """Some sentences about one data set's runs, the most important first."""
-    numbered = sorted(run.of(dataset), key=lambda row: row[0])
-    records = [record for _, record in numbered]
+    """Some sentences about one data set's runs: three that answer the question, then others."""
+    records = [record for _, record in sorted(run.of(dataset), key=lambda row: row[0])]
     done = [record for record in records if record.ok]
     if not done:
         return [f"No run came to a cell: {_all(len(records))} failed, the first with: {records[0].error}."]
-    metric = main_metric(done, dataset)
-    if metric is None:
+    known = judged(records, dataset)
+    if not known:
         return ["The table has no accuracy for these cells, so nothing can be said about them."]
-    sentences = []
-    comparisons = compare(numbered, REFERENCE)
-    reference = [record for record in done if record.selector == REFERENCE and record.accuracy is not None]
-    if reference:
-        trajectories = [trajectory(record.search, run.epochs[record.search], metric) for record in reference]
-        best = best_in_table(done, dataset, metric)
-        cells = [record.cell for record in reference if record.cell]
-        sentences.append(_magnitude([record.accuracy for record in reference], metric, best))
-        sentences.append(_collapse(cells, trajectories))
-        sentences += _against_magnitude([entry for entry in comparisons if entry.control is None])
-    else:
-        sentences.append(f"{REFERENCE} came to no cell here, so the criteria have nothing to be set against.")
-    sentences += _against_controls(run, dataset)
+    standings = criterion_standings(records, dataset, header=run.header)
+    found = extractions(records, dataset)
+    sentences = [
+        _whose(records, dataset),
+        _rescued(records, dataset),
+        _known_before(records, dataset, found[0] if found else None, standings),
+        *_against_magnitude(records, dataset, standings),
+        *_passed_through(run, dataset),
+        *_against_random(records, dataset),
+        *_not_ranked(standings, known),
+    ]
     failed = len(records) - len(done)
     if failed:
         sentences.append(
             f"{count(failed, 'run')} of {len(records)} failed and {'is' if failed == 1 else 'are'} left out."
         )
-    supernets = len({record.search for record in done})
+    supernets = len({record.search for record in known})
     if supernets < FEW:
         cases = "one supernet: a single case" if supernets == 1 else f"{supernets} supernets: a few single cases"
         sentences.append(f"All this is from {cases}, which shows what can happen and not how often it does.")
     return sentences
 
 
+def _whose(records: Sequence[RunRecord], dataset: str) -> str:
+    """Whose the reference's regret is."""
+    best = best_in_table(records, dataset, main_metric(records, dataset))
+    metric = metric_words(judged(records, dataset)[0].metric or "//")
+    ours = next((entry for entry in blame(records, dataset) if entry.selector == REFERENCE), None)
+    if ours is None:
+        return f"{REFERENCE} came to no cell here, so the criteria have nothing to be set against."
+    over = f"on {count(ours.n, 'supernet')}"
+    table = f"the table's best cell ({best:.2f} % {metric})"
+    if ours.share is None:
+        return f"Nothing was lost: {REFERENCE} chose {table} {over}."
+    lost = f"{REFERENCE} loses {_points(ours.regret)} to {table} {over}"
+    others = max(split.criteria for split in ours.splits) - 1
+    if not others:
+        return f"Supernet or selection cannot be told, for {REFERENCE} is the only criterion: {lost}."
+    if ours.n == 1:
+        verdict = "One supernet cannot tell"
+    elif ours.share.above(0.5):
+        verdict = "The selection"
+    elif ours.share.below(0.5):
+        verdict = "The supernet, as far as these criteria can tell"
+    else:
+        verdict = "Not clearly either"
+    if 1 < ours.n < FEW:
+        verdict = f"As far as {ours.n} supernets show, {verdict[0].lower()}{verdict[1:]}"
+    return (
+        f"Supernet or selection? {verdict}: {lost}; {_percent(ours.share)} of it is the "
+        "selection's, for some criterion, picked after the fact for each supernet, found so much better a cell in it, "
+        f"and {_points(ours.supernet)} are beyond all {count(others + 1, 'criterion', 'criteria')}"
+        f"{_mean_of(ours.regret)}."
+    )
+
+
+def _rescued(records: Sequence[RunRecord], dataset: str) -> str:
+    """Whether supernets that had collapsed under the reference were saved by another criterion."""
+    every = [entry for entry in rescues(records, dataset) if entry.searcher is None]
+    if not every:
+        return f"No other criterion chose from the same supernets as {REFERENCE}, so that none could rescue them."
+    anyone, *each = every
+    n = len({r.search for r in judged(records, dataset) if r.selector == REFERENCE})
+    collapse = (
+        f"{REFERENCE}'s cell had collapsed (at least {COLLAPSED_SKIPS} skips, or no convolution) on "
+        f"{len(anyone.collapsed)} of {count(n, 'supernet')}"
+    )
+    if anyone.rate is None:
+        return f"{collapse}, so that there was nothing to rescue."
+    saved = sorted((entry for entry in each if entry.rescued), key=lambda entry: -len(entry.rescued))
+    if not saved:
+        return f"{collapse}, and no other criterion chose a good cell from any of them."
+    by = listed(f"{entry.selector} {len(entry.rescued)} of {len(entry.collapsed)}" for entry in saved[:3])
+    return (
+        f"{collapse}; another criterion, picked after the fact, chose a good cell from {len(anyone.rescued)} of these "
+        f"{len(anyone.collapsed)}, {_percent(anyone.rate)}: {by}."
+    )
+
+
+def _known_before(records: Sequence[RunRecord], dataset: str, found: Extraction | None, standings: Standings) -> str:
+    """Whether what was extracted is more than a constant would have known.
+
+    The best of N criteria, picked after the fact, is above any constant for large N: only a single one can show it.
+    """
+    if found is None or found.over_prior is None:
+        return (
+            "Whether the supernets know more than that convolutions beat skips cannot be told: the constant control "
+            "prior was not run."
+        )
+    every = [c for c in contrasts(records, dataset, "prior") if c.searcher is None and c.control is None]
+    sure = [c.selector for c in every if c.mean.above(0) and c.corrected_p <= SIGNIFICANT]
+    gain, low, high = found.over_prior, *found.tries
+    if sure:
+        verdict = f"The supernets know more than a constant, as {listed(sure)} {'shows' if len(sure) == 1 else 'show'}"
+    else:
+        verdict = "That the supernets know more than a constant is not shown"
+    tries = f"{low} to {high} distinct cells" if low < high else count(high, "distinct cell")
+    sentence = (
+        f"{verdict}: the best cell that any criterion chose, picked after the fact for each supernet out of {tries}, "
+        f"is {_off(gain)} the constant prior's{_mean_of(gain)}"
+    )
+    top = next((c for row in standings.ranked[:1] for c in every if c.selector == row.name), None)
+    if top is not None:
+        sentence += f"; {top.selector}, the best ranked criterion, is {_off(top.mean)} it"
+    if found.luck is not None:
+        sentence += f"; the best of as many random cells would be as good with a probability of {found.luck:.2g}"
+    return sentence + "."
+
+
+def _against_magnitude(records: Sequence[RunRecord], dataset: str, standings: Standings) -> list[str]:
+    """The best and the last criterion by rank, on the same supernets as the reference."""
+    against = {c.selector: c for c in contrasts(records, dataset) if c.searcher is None and c.control is None}
+    ranked = [row for row in standings.ranked if row.name in against]
+    if not ranked:
+        return []
+    top, last = ranked[0], ranked[-1]
+    settings = f" and one of {len(top.variants) + 1} settings of its method" if top.variants else ""
+    seen_afterwards = f", the best of {len(ranked)} other criteria by rank, picked after the fact{settings},"
+    sentence = (
+        f"From the same supernets {top.name}{seen_afterwards if len(ranked) > 1 else ''} got {_gain(against[top.name])}"
+    )
+    if len(ranked) > 1:
+        sentence += f"; the last of them, {last.name}, got {_gain(against[last.name])}"
+    return [sentence + "."]
+
+
+def _gain(entry: Contrast) -> str:
+    """By how much a selector is off the reference, on how many supernets, and how sure that is."""
+    test = entry.permutation
+    if entry.n == 1:
+        return f"a cell {_off(entry.mean)} {entry.reference}'s (one supernet)"
+    if test.smallest_p > SIGNIFICANT:
+        sure = f"p = {test.p:.2g}, and no lower than {test.smallest_p:.2g} is possible"
+    else:
+        sure = f"p = {test.p:.2g}, {entry.corrected_p:.2g} corrected for all criteria"
+    return (
+        f"a cell {_off(entry.mean)} {entry.reference}'s (better on {entry.better}, equal on {entry.equal}, worse on "
+        f"{entry.worse} of {entry.n}; {sure})"
+    )
+
+
+def _passed_through(run: RunData, dataset: str) -> list[str]:
+    """On how many supernets a better argmax cell was there before."""
+    records = [record for _, record in run.of(dataset)]
+    metric = main_metric(records, dataset)
+    searches = [search for search in run.searches if search.dataset == dataset]
+    paths: list[Trajectory] = [trajectory(search, run.epochs.get(search, ()), metric) for search in searches]
+    losses = [loss for path in paths if (loss := path.lost) is not None]
+    if not losses:
+        return []
+    lost = sum(loss >= PASSED_THROUGH for loss in losses)
+    sentence = (
+        f"On {lost} of {count(len(losses), 'supernet')} the search had passed through an argmax cell at least "
+        f"{PASSED_THROUGH:g} point better than its last one"
+    )
+    return [sentence + (f" (by up to {max(losses):.2f} points)." if lost else ".")]
+
+
+def _against_random(records: Sequence[RunRecord], dataset: str) -> list[str]:
+    """How many criteria are surely above each blind control, of those that chose from its supernets."""
+    parts = []
+    for control in BLIND:
+        rows = [c for c in contrasts(records, dataset, control) if c.searcher is None and c.control is None and c.n > 1]
+        if rows:
+            better = [entry.selector for entry in rows if entry.mean.above(0)]
+            who = f" ({listed(better)})" if 0 < len(better) <= 3 else ""
+            parts.append(f"{control} for {len(better)} of {count(len(rows), 'criterion', 'criteria')}{who}")
+    if not parts:
+        return []
+    return [f"The interval of the mean gain lies above zero over the control {listed(parts)}."]
+
+
+def _not_ranked(standings: Standings, known: Sequence[RunRecord]) -> list[str]:
+    """What is shown and not ranked, with the reason."""
+    rows = [f"{row.name} ({row.reason})" for row in standings.rows if row.rank is None and row.reason]
+    sentences = [f"Not ranked: {listed(rows)}."] if rows and standings.ranked else []
+    seeds: dict[str, set[int]] = {}
+    for record in known:
+        seeds.setdefault(record.searcher, set()).add(record.seed)
+    single = [name for name, mine in seeds.items() if len(mine) == 1]
+    if single and len(seeds) > 1:
+        sentences.append(f"Of {listed(single)} there is one seed only, which ranks nothing.")
+    return sentences
+
+
+# Words.
+
+
 def _all(n: int) -> str:
     return "the only one" if n == 1 else f"all {n}"
 
 
-def _magnitude(accuracies: Sequence[float | None], metric: str, best: float | None) -> str:
-    summary = summarise(accuracies)
-    assert summary is not None
-    over = f" on average over {summary.n} supernets" if summary.n > 1 else ""
-    spread = f" ({summary.low:.2f} to {summary.high:.2f})" if summary.low < summary.high else ""
-    short = f"; the table's best cell has {best:.2f} %" if best is not None else ""
-    return f"{REFERENCE} came to {summary.mean:.2f} % {metric_words(metric)}{over}{spread}{short}."
+def _range(estimate: Estimate, scale: float = 1.0, digits: int = 2, sign: str = "") -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    low, high = (f"{scale * bound:{sign}.{digits}f}" for bound in (estimate.low, estimate.high))
+    return f" ({low} to {high})"
 
 
-def _collapse(cells: Sequence[str], trajectories: Sequence[Trajectory]) -> str:
-    n = len(cells)
-    bare = sum(map(collapsed, cells))
-    sentence = (
-        f"Its cell had collapsed (at least {COLLAPSED_SKIPS} skips, or no convolution) on {bare} of "
-        f"{count(n, 'supernet')}"
-    )
-    losses = [loss for run in trajectories if (loss := run.lost) is not None]
-    if losses:
-        lost = sum(loss >= PASSED_THROUGH for loss in losses)
-        sentence += (
-            f"; on {lost} of {len(losses)} the search had passed through an argmax cell at least "
-            f"{PASSED_THROUGH:g} point better and lost it"
-        )
-        sentence += f" (largest loss {max(losses):.2f} points)" if lost else ""
-    return sentence + "."
+def _points(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f} points{_range(estimate)}"
 
 
-def _against_magnitude(comparisons: Sequence[Comparison]) -> list[str]:
-    """The best and the last criterion of those that chose from every supernet; the others are named, not ranked."""
-    if not comparisons:
-        return []
-    most = max(entry.difference.n for entry in comparisons)
-    ranked = sorted((c for c in comparisons if c.difference.n == most), key=lambda entry: -entry.difference.mean)
-    partial = [f"{c.selector} ({c.difference.n} of {most})" for c in comparisons if c.difference.n < most]
-    top = ranked[0]
-    seen_afterwards = f", the best of {len(ranked)} other criteria, picked after the fact," if len(ranked) > 1 else ""
-    sentence = f"From the same supernets {top.selector}{seen_afterwards} got {_gain(top)}"
-    if len(ranked) > 1:
-        sentence += f"; the last of them, {ranked[-1].selector}, got {_gain(ranked[-1])}"
-    if partial:
-        sentence += f"; not compared, for want of a cell from every supernet: {listed(partial)}"
-    return [sentence + "."]
+def _off(estimate: Estimate) -> str:
+    """`0.48 points (-0.71 to -0.24) below`."""
+    if estimate.value == 0:
+        return f"as good{_range(estimate, sign='+')} as"
+    side = "above" if estimate.value > 0 else "below"
+    return f"{abs(estimate.value):.2f} points{_range(estimate, sign='+')} {side}"
 
 
-def _gain(entry: Comparison) -> str:
-    """By how much a selector is off the reference, on how many supernets."""
-    gain = entry.difference.mean
-    size = f"{abs(gain):.2f} points {'more' if gain > 0 else 'less'} than" if gain else "as much as"
-    if entry.difference.n == 1:
-        return f"{size} {REFERENCE} ({entry.accuracy.mean:.2f} %, one supernet)"
-    return (
-        f"{size} {REFERENCE} ({entry.accuracy.mean:.2f} %; better on {entry.better}, equal on {entry.equal}, "
-        f"worse on {entry.worse} of {entry.difference.n})"
-    )
+def _percent(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.0f} %{_range(estimate, scale=100, digits=0)}"
 
 
-def _against_controls(run: RunData, dataset: str) -> list[str]:
-    """How many criteria, of those that chose from every supernet, beat each blind control on average."""
-    parts = []
-    for control in BLIND:
-        entries = [entry for entry in compare(run.of(dataset), control) if entry.control is None]
-        theirs = summarise(record.accuracy for _, record in run.of(dataset) if record.selector == control)
-        entries = [entry for entry in entries if entry.difference.n == max(e.difference.n for e in entries)]
-        if entries and theirs:
-            better = [entry.selector for entry in entries if entry.difference.mean > 0]
-            who = f" ({listed(better)})" if 0 < len(better) <= 3 else ""
-            parts.append(
-                f"{len(better)} of {count(len(entries), 'criterion', 'criteria')}{who} beat {control} "
-                f"({theirs.mean:.2f} %)"
-            )
-    return [f"Against controls that never look at a supernet: {listed(parts)}, on average."] if parts else []
+def _mean_of(estimate: Estimate) -> str:
+    """What the numbers before it are."""
+    return ", one supernet" if estimate.n == 1 else f", means over {estimate.n} supernets with 95 % intervals"

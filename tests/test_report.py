@@ -15,7 +15,6 @@ from click.testing import CliRunner
 
 from dartboard.benchmark.errors import InputError
 from dartboard.harness.cli import cli
-from dartboard.results.findings import findings
 from dartboard.results.records import (
     RunKey,
     append_record,
@@ -24,7 +23,7 @@ from dartboard.results.records import (
     search_folder,
 )
 from dartboard.results.report import write_report
-from dartboard.results.rundata import RunData, read_run
+from dartboard.results.rundata import read_run
 from dartboard.results.samples import SELECTORS, sample_run
 from dartboard.results.wording import choosers, count, listed, mean_std, seeds
 
@@ -175,85 +174,6 @@ def test_the_order_of_a_report_is_the_grids(tmp_path: Path) -> None:
     run = read_run(folder)
     assert [record.selector for _, record in run.records] == [name for name in SELECTORS for _ in range(2)]
     assert [record.seed for _, record in run.records] == [0, 1] * len(SELECTORS)
-
-
-def with_accuracies(tmp_path: Path, accuracies: dict[str, list[float | None]]) -> RunData:
-    """A run of these accuracies by selector, one for each seed; None is a failure. The best cell has 95 %."""
-    folder = tmp_path / "made"
-    count = max(map(len, accuracies.values()))
-    template = {
-        record.key: record
-        for record in read_records(
-            sample_run(tmp_path / "template", selectors={n: SELECTORS.get(n) for n in accuracies}, seeds=range(count))
-        )
-    }
-    for selector, values in accuracies.items():
-        for seed, value in enumerate(values):
-            record = template[RunKey("darts", "digits", seed, selector)]
-            if value is None:
-                append_record(folder, replace(record, status="failed", error="boom", cell=None, accuracy=None))
-            else:
-                append_record(folder, replace(record, accuracy=value, regret=95.0 - value))
-    return read_run(folder)
-
-
-def test_findings_state_the_numbers(tmp_path: Path) -> None:
-    """Means 70, 90 and 80, gains 20 and 10, and who beats prior (85) and random (75): all in the sentences."""
-    run = with_accuracies(
-        tmp_path,
-        {
-            "magnitude": [60.0, 80.0],
-            "perturbation": [90.0, 90.0],
-            "leave-one-out": [80.0, 80.0],
-            "prior": [85.0, 85.0],
-            "random": [70.0, 80.0],
-        },
-    )
-    said = findings(run, "digits")
-    assert said[0] == (
-        "magnitude came to 70.00 % cifar10 test accuracy after 200 epochs on average over 2 supernets "
-        "(60.00 to 80.00); the table's best cell has 95.00 %."
-    )
-    assert said[2] == (
-        "From the same supernets perturbation, the best of 2 other criteria, picked after the fact, got 20.00 points "
-        "more than magnitude (90.00 %; better on 2, equal on 0, worse on 0 of 2); the last of them, leave-one-out, got "
-        "10.00 points more than magnitude (80.00 %; better on 1, equal on 1, worse on 0 of 2)."
-    )
-    assert said[3] == (
-        "Against controls that never look at a supernet: 1 of 3 criteria (perturbation) beat prior (85.00 %) and 2 of "
-        "3 criteria (perturbation and leave-one-out) beat random (75.00 %), on average."
-    )
-    assert (
-        said[4]
-        == "All this is from 2 supernets: a few single cases, which shows what can happen and not how often it does."
-    )
-
-
-def test_a_criterion_that_failed_somewhere_is_not_ranked(tmp_path: Path) -> None:
-    """One good cell out of three supernets does not make the best criterion."""
-    run = with_accuracies(
-        tmp_path, {"magnitude": [60.0, 70.0, 80.0], "lucky": [94.0, None, None], "steady": [60.0, 70.0, 80.0]}
-    )
-    said = " ".join(findings(run, "digits"))
-    assert "steady got as much as magnitude (70.00 %; better on 0, equal on 3, worse on 0 of 3)" in said
-    assert "not compared, for want of a cell from every supernet: lucky (1 of 3)." in said
-    assert "2 runs of 9 failed and are left out." in said
-
-
-def test_enough_supernets_carry_no_warning(tmp_path: Path) -> None:
-    """With five supernets the sentence about single cases is gone; with one it speaks of one."""
-    assert not any(
-        "single case" in s for s in findings(with_accuracies(tmp_path / "5", {"magnitude": [9.0] * 5}), "digits")
-    )
-    alone = findings(with_accuracies(tmp_path / "1", {"magnitude": [9.0]}), "digits")
-    assert alone[-1].startswith("All this is from one supernet: a single case")
-
-
-def test_findings_need_no_magnitude(tmp_path: Path) -> None:
-    """A run without the reference says so instead of comparing."""
-    assert findings(with_accuracies(tmp_path, {"perturbation": [90.0]}), "digits")[0] == (
-        "magnitude came to no cell here, so the criteria have nothing to be set against."
-    )
 
 
 def test_words() -> None:
