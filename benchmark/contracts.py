@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dartboard.benchmark.ground_truth import GroundTruth, Metric
 from dartboard.benchmark.images import ImageSplit
+from dartboard.benchmark.queries import Queries
 from dartboard.benchmark.space import Cell
 from dartboard.benchmark.supernet import MixedNetwork, Supernet
 
@@ -127,6 +128,7 @@ class SelectionData:
     journal: Journal | None = None
     progress: Callable[[int, int], None] | None = None  # told (done, total) now and then by a long selection
     seed: int | None = None  # of the batches that all criteria see alike; None: each draws from its own generator
+    epoch_images: int | None = None  # that an epoch of the search pushed on the average, and of tuning will; if known
     cache: Cache | None = None  # of evaluations that criteria share; None: each computes its own
 
 
@@ -199,4 +201,23 @@ class Yardstick(Protocol):
 
     def choose(self, truth: GroundTruth, metric: Metric) -> Selection:
         """The cell, given the whole table and the metric that runs are scored by."""
+        ...
+
+
+class QuerySearch(Protocol):
+    """A search that shares no weights: it trains single cells, and its cost is their number.
+
+    It is never ranked with methods that train one supernet: a budget of some hundred trained cells buys other things.
+    Its class takes a configuration alone, which has a `budget`.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    config: Any
+
+    def search(self, queries: Queries, generator: torch.Generator) -> Selection:
+        """The best cell found by asking for the accuracy of cells, and the trace of `queries`.
+
+        Every draw is taken from `generator` (a CPU generator); the global random state stays as it is.
+        """
         ...

@@ -188,6 +188,7 @@ class Engine:
             status="failed" if error else "ok",
             error=one_line(error) if error else None,
             control=self.selectors[label].control,
+            selection_budget=self.grid.budget,
             preset=self.grid.preset,
             channels=self.grid.channels,
             cells_per_stage=self.grid.cells_per_stage,
@@ -278,6 +279,10 @@ class Engine:
                 "cells_per_stage": grid.cells_per_stage,
                 "metric": grid.metric,
                 "precision": grid.precision,
+                "budget": grid.budget,
+                "table": grid.table,
+                "sizes": {"exactly": dict(grid.images), "at_most": dict(grid.at_most)},
+                "sources": {dataset.label: dataset.source for dataset in grid.datasets},
                 "searchers": {
                     method.label: settings(method, searcher.factory.name, searcher.config)
                     for method, searcher in zip(grid.searchers, self.searchers, strict=True)

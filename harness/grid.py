@@ -23,6 +23,7 @@ KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "table": str,
     "metric": str,
     "precision": str,
+    "budget": int,
     "supernet": dict,
     "images": dict,
     "search": dict,
@@ -84,6 +85,7 @@ class Grid:
     images: Mapping[str, int]  # of image_size, train_images and valid_images: what the grid asks for exactly
     at_most: Mapping[str, int]  # of the same three: the preset's bounds, where the grid asks for nothing
     diagnostics: tuple[AskedDiagnostic, ...] = ()  # what is measured besides
+    budget: int | None = None  # images that a selection may push; None: as many as its configuration makes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ class Overrides:
     seeds: str | None = None
     table: str | None = None
     diagnostics: str | None = None  # "cheap", "all", "none", or names between commas
+    budget: int | None = None  # images
     settings: Sequence[str] = ()  # "search.epochs=5"
 
 
@@ -150,6 +153,9 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
     precision = content.get("precision", "float32")
     if precision not in ("float32", "float64"):
         raise unknown("precision", precision, ("float32", "float64"))
+    budget = content.get("budget") if overrides.budget is None else overrides.budget
+    if budget is not None and (budget < 1 or isinstance(budget, bool)):
+        raise InputError(f"budget is a whole number of images, at least 1; got {budget!r}")
     supernet = _section(content, "supernet", SUPERNET_KEYS)
     images = _section(content, "images", IMAGE_KEYS)
     for key, value in {**supernet, **images}.items():
@@ -167,6 +173,7 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
         table=overrides.table or content.get("table"),
         metric=content.get("metric"),
         precision=precision,
+        budget=budget,
         channels=supernet.get("channels", preset.channels),
         cells_per_stage=supernet.get("cells_per_stage", preset.cells_per_stage),
         images=images,
@@ -217,7 +224,10 @@ def _methods(
     shared: Mapping[str, Any],
     preset: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Method, ...]:
-    """The grid's methods of one kind: `[kind.LABEL]` holds options, and `method` where the label is not its name."""
+    """The grid's methods of one kind: `[kind.LABEL]` holds options, and `method` where the label is not its name.
+
+    A method made of another has that one's options, and its section counts for both.
+    """
     sections: Mapping[str, Any] = content.get(kind, {})
     labels = list(chosen) or list(content.get(f"{kind}s", ()))
     if not labels:
@@ -236,7 +246,9 @@ def _methods(
         options = dict(section)
         name = options.pop("method", label)
         entry = catalogue[name]
-        merged = {**(preset or {}).get(name, {}), **entry.options, **shared, **options}
+        source = (entry.of or entry).name
+        theirs = {k: v for k, v in sections.get(source, {}).items() if k != "method"} if entry.of else {}
+        merged = {**(preset or {}).get(source, {}), **entry.options, **shared, **theirs, **options}
         methods.append(Method(label=_label(label, kind), entry=entry, options=merged))
     for label in sections:
         if (

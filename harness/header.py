@@ -41,7 +41,7 @@ def merged(new: RunHeader, old: RunHeader | None, folder: Path) -> RunHeader:
         images={**old.images, **new.images},
         options={
             **new.options,
-            **{part: {**old.options.get(part, {}), **new.options.get(part, {})} for part in PARTS},
+            **{part: {**old.options.get(part, {}), **new.options.get(part, {})} for part in (*PARTS, "sources")},
         },
     )
 
@@ -53,6 +53,7 @@ def _settled(header: RunHeader) -> dict[str, Any]:
     facts = {"preset": values["preset"], "table": values["table"]["name"], "table's sha256": values["table"]["sha256"]}
     for name in ("channels", "cells_per_stage", "metric", "precision"):
         facts[name] = options[name]
+    facts["budget"] = options.get("budget")
     for part in PARTS:
         facts |= {f"{part.removesuffix('s')} {label}": option for label, option in options.get(part, {}).items()}
     return facts | {f"data set {label}": told for label, told in values["images"].items()}

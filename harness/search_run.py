@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -25,6 +26,7 @@ from dartboard.harness.prepare import PreparedSearcher
 from dartboard.harness.shared import SharedEvaluations
 from dartboard.results.diagnostics import DiagnosticRecord, append_diagnostic, keep_diagnostics
 from dartboard.results.records import EpochRecord, SearchKey, append_epoch, keep_epochs, search_folder
+from dartboard.selectors._budget import Fitted, check_spent, fitted
 
 if TYPE_CHECKING:
     from dartboard.harness.engine import Engine
@@ -246,9 +248,10 @@ class SearchRun:
         All criteria look at the same batches: those of a stream named by the seed and the data set.
 
         Raises:
+            OverBudget: when it cannot keep to the grid's budget.
             RuntimeError: when the selector changed the trained supernet or the global random state.
         """
-        engine, selector = self.engine, self.engine.selectors[label]
+        engine, selector, budget = self.engine, self.engine.selectors[label], self.engine.grid.budget
         if not hasattr(selector, "select"):
             return Chosen(selector.choose(engine.truth, engine.metric(self.dataset.label)), 0.0, 0.0)
         name = f"{self.key}, {label}"
@@ -263,15 +266,20 @@ class SearchRun:
             journal=self.journal(label),
             progress=engine.listener.advance,
             seed=derive(self.seed, "select", "images", self.key.dataset),
+            epoch_images=math.ceil(self.facts["search_images"] / max(1, self.facts["search_epochs"])),
             cache=self.shared,
         )
         generator = stream(self.seed, "select", self.key.searcher, self.key.dataset, label)
+        fit = Fitted(selector, {}) if budget is None else fitted(selector, data, budget)
         with untouched(trained, name), engine.memory.part() as memory:
             started = time.perf_counter()
-            selection = selector.select(trained, data, generator)
+            selection = fit.selector.select(trained, data, generator)
             if engine.device.type == "cuda":
                 torch.cuda.synchronize(engine.device)
             seconds = time.perf_counter() - started + self.shared.spared_seconds
+        if budget is not None:
+            check_spent(label, selection.images, budget)
+            selection = replace(selection, notes={**selection.notes, "within_budget": dict(fit.values)})
         engine.listener.advance(1, 1)
         added = (memory.added_mb, self.shared.spared_mb)
         return Chosen(selection, seconds, max((mb for mb in added if mb is not None), default=None))

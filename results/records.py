@@ -100,6 +100,7 @@ class RunRecord:
     search_images: int | None = None  # images pushed through the supernet by the search
     selection_images: int | None = None  # images pushed forward by the selector, gradient passes included
     selection_gradient_images: int | None = None  # images of which the selector took a gradient
+    selection_budget: int | None = None  # images that the selector was allowed to push; None: no bound
     # Costs that are measured.
     search_seconds: float | None = None
     selection_seconds: float | None = None

@@ -182,6 +182,11 @@ def solve(loss: SupernetLoss, batches: Batches, gradients: Tensor, vectors: Tens
     return torch.stack(rows)
 
 
+def solve_passes(config: Any, vectors: int) -> int:
+    """How often at most `solve` pushes its batches, for so many vectors."""
+    return 0 if config.inverse in ("identity", "woodbury") else vectors * config.iterations
+
+
 class Invariance(NamedTuple):
     """The control that comes with every Influential Magnitude."""
 

@@ -25,7 +25,8 @@ from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSuper
 from dartboard.benchmark.space import NONE, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import Norm
-from dartboard.selectors._evaluation import score_mixtures, without_each
+from dartboard.selectors._budget import Knob, valid_images
+from dartboard.selectors._evaluation import score_mixtures, shared_batches, without_each
 from dartboard.selectors._options import require_at_least, require_one_of
 
 Criterion = Literal["accuracy", "loss"]
@@ -74,10 +75,19 @@ class BeamPerturbation:
     name: ClassVar[str] = "beam-perturbation"
     paper: ClassVar[str] = "after Wang, Cheng, Chen, Tang, Hsieh 2021, arXiv:2108.04392"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        config, beam, mixtures = self.config, 1, 0
+        for _ in range(E):
+            mixtures += beam * (O + 1 if config.rank == "drop" else O)
+            beam = min(config.width, beam * (O - 1 if config.exclude_none else O))
+        return mixtures * valid_images(data, config.batches)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; there are no scores, and the trace tells the beam after each edge."""
@@ -85,7 +95,7 @@ class BeamPerturbation:
         order = list(range(E))
         if config.edge_order == "random":
             order = torch.randperm(E, generator=stream(root, "edges")).tolist()
-        batches = list(data.valid.epoch(data.batch_size, stream(root, "images"), steps=config.batches))
+        batches = list(shared_batches(data, stream(root, "images"), steps=config.batches))
         beam, trace = [State(0.0, (), trained.searcher.mixture().detach())], []
         for place, edge in enumerate(order):
             projected = [settle(state.mixture, edge) for state in beam]  # each (O, ..., E, O)
@@ -96,7 +106,7 @@ class BeamPerturbation:
                 ]
             else:
                 masks = projected
-            result = score_mixtures(trained.supernet, torch.cat(masks), batches, config.norm)
+            result = score_mixtures(trained.supernet, torch.cat(masks), batches, config.norm, data.cache)
             images += result.images
             worth = (result.accuracy if config.criterion == "accuracy" else -result.loss).reshape(len(beam), -1)
             reached = []

@@ -26,6 +26,7 @@ from dartboard.benchmark.epochs import EpochMeter, steps_of_epoch
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import derive, split_off, stream
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._budget import Knob, epoch_images, valid_images
 from dartboard.selectors._evaluation import score_mixtures, shared_batches
 from dartboard.selectors._options import choose, require_at_least, require_one_of, require_positive
 from dartboard.selectors.perturbation import Projected
@@ -61,11 +62,20 @@ class DiscretisationAccuracy:
     name: ClassVar[str] = "discretisation-accuracy"
     paper: ClassVar[str] = "Wang, Cheng, Chen, Tang, Hsieh 2021, arXiv:2108.04392"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (
+        Knob("epochs", least=0, grows=False),
+        Knob("batches"),
+    )
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        config = self.config
+        return E * O * (config.epochs * epoch_images(data) + valid_images(data, config.batches))
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are accuracies in percent, or minus the loss."""

@@ -29,6 +29,7 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import NONE, OPERATIONS, Cell, E, O
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._evaluation import score_mixtures, shared_batches, without_each
 from dartboard.selectors._options import require_at_least, require_one_of
 from dartboard.selectors.beam_perturbation import settle
@@ -69,11 +70,16 @@ class EdgeEntropy:
     name: ClassVar[str] = "edge-entropy"
     paper: ClassVar[str] = "after Wang et al. 2021, arXiv:2108.04392, and Li et al. 2021, arXiv:2004.07802"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        return E * O * valid_images(data, self.config.batches)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; an edge's scores are those of its own turn, larger where removal hurts more."""

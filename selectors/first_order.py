@@ -22,6 +22,7 @@ import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates
 from dartboard.selectors._options import choose, require_at_least, require_one_of
@@ -51,11 +52,16 @@ class FirstOrder:
     name: ClassVar[str] = "first-order"
     paper: ClassVar[str] = "after Xie, Hu, Ren, Chen, Lin 2021, arXiv:2009.01272"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        return valid_images(data, self.config.batches)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are the predicted rises of the loss."""

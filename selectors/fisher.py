@@ -24,6 +24,7 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._operations import observed
 from dartboard.selectors._options import choose, require_at_least, require_one_of
@@ -52,10 +53,15 @@ class Fisher:
     name: ClassVar[str] = "fisher"
     paper: ClassVar[str] = "Theis, Korshunova, Tejani, Huszár 2018, arXiv:1801.05787; Turner et al. 2020"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        return valid_images(data, self.config.batches)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are half the mean squares of the gates' gradients."""

@@ -31,6 +31,7 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates, logits, shifts
 from dartboard.selectors._options import choose, require_at_least, require_one_of
@@ -85,11 +86,16 @@ class HessianTrace:
     name: ClassVar[str] = "hessian-trace"
     paper: ClassVar[str] = "after Zela, Elsken, Saikia, Marrakchi, Brox, Hutter 2020, arXiv:1909.09656"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        return valid_images(data, self.config.batches)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are the diagonal of the Hessian, or minus it where the smallest is kept."""

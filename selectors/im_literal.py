@@ -37,6 +37,7 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
+from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._gradients import SupernetLoss, logits
 from dartboard.selectors._implicit import derivatives, hessian_product, neumann, softmax_invariance, woodbury
 from dartboard.selectors._options import choose, require_at_least, require_one_of, require_positive
@@ -84,10 +85,16 @@ class ImLiteral:
     name: ClassVar[str] = "im-literal"
     paper: ClassVar[str] = "Zhang, Huang, Yang 2022 (NeurIPS), released code"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        passes = {"sherman-morrison": 5, "identity": 4, "neumann": 4 + self.config.iterations}[self.config.inverse]
+        return passes * valid_images(data, self.config.batches) + valid_images(data, 1)  # the control
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are IM."""

@@ -20,6 +20,7 @@ import torch
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
+from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, shifts
 from dartboard.selectors._implicit import (
@@ -29,6 +30,7 @@ from dartboard.selectors._implicit import (
     mixed_product,
     softmax_invariance,
     solve,
+    solve_passes,
 )
 from dartboard.selectors._options import choose, require_at_least
 
@@ -59,11 +61,17 @@ class ImMix:
     name: ClassVar[str] = "im-mix"
     paper: ClassVar[str] = "after Zhang, Huang, Yang 2022 (NeurIPS)"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        passes = 2 + solve_passes(self.config, 1)  # derivatives, the inverse, the product back; then the control
+        return passes * valid_images(data, self.config.batches) + valid_images(data, 1)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are -s."""

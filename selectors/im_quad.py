@@ -26,9 +26,10 @@ import torch
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
+from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates
-from dartboard.selectors._implicit import Inverse, check_inverse, derivatives, softmax_invariance, solve
+from dartboard.selectors._implicit import Inverse, check_inverse, derivatives, softmax_invariance, solve, solve_passes
 from dartboard.selectors._options import choose, require_at_least, require_one_of
 
 Terms = Literal["first", "indirect", "full"]
@@ -62,11 +63,17 @@ class ImQuad:
     name: ClassVar[str] = "im-quad"
     paper: ClassVar[str] = "after Zhang, Huang, Yang 2022 (NeurIPS)"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        passes = 1 + (0 if self.config.terms == "first" else solve_passes(self.config, E * O))
+        return passes * valid_images(data, self.config.batches) + valid_images(data, 1)  # the control
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are ΔV, in nats."""

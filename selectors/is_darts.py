@@ -32,6 +32,7 @@ from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSuper
 from dartboard.benchmark.space import NONE, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import Norm, SearchCell
+from dartboard.selectors._budget import Knob, images_in
 from dartboard.selectors._operations import observed
 from dartboard.selectors._options import require_at_least, require_one_of
 
@@ -73,10 +74,16 @@ class IsDarts:
     name: ClassVar[str] = "is-darts"
     paper: ClassVar[str] = "He, Liu, Zhang, Zheng 2024, arXiv:2312.12648"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        rounds = O - 2 if self.config.schedule == "gradual" else 1
+        return rounds * images_in(data.train, data.batch_size, self.config.batches)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; a score is the round in which an operation was removed, the last one's the largest.

@@ -21,6 +21,7 @@ from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSuper
 from dartboard.benchmark.errors import InputError, unknown
 from dartboard.benchmark.space import NONE, Cell, E, O
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._evaluation import score_mixtures, shared_batches, without_each
 
 Criterion = Literal["accuracy", "loss"]
@@ -54,11 +55,16 @@ class LeaveOneOut:
     name: ClassVar[str] = "leave-one-out"
     paper: ClassVar[str] = "after Wang, Cheng, Chen, Tang, Hsieh 2021, arXiv:2108.04392"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        return E * O * valid_images(data, self.config.batches)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; scores are minus the accuracy (percent), or the loss, without the operation."""

@@ -31,6 +31,7 @@ from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSuper
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._budget import Knob, images_in, valid_images
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates
 from dartboard.selectors._operations import by_operation
@@ -74,10 +75,16 @@ class OlesSimilarity:
     name: ClassVar[str] = "oles-similarity"
     paper: ClassVar[str] = "after Jiang, Ji, Zhu, Yuan, Huang 2023 (NeurIPS)"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        train = images_in(data.train, data.batch_size, self.config.batches)
+        return train + valid_images(data, self.config.batches)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are cosines, and the notes tell their standard errors over the batches."""

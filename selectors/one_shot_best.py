@@ -35,6 +35,7 @@ from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import NONE, SPACE_SIZE, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import MOMENTUM, BatchNorm, MixedNetwork
+from dartboard.selectors._budget import Knob, images_in, valid_images
 from dartboard.selectors._evaluation import score_mixtures, shared_batches
 from dartboard.selectors._options import require_at_least, require_one_of
 
@@ -133,10 +134,22 @@ class OneShotBest:
     name: ClassVar[str] = "one-shot-best"
     paper: ClassVar[str] = "Li, Talwalkar 2019, arXiv:1902.07638; Guo et al. 2020, arXiv:1904.00420"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (
+        Knob("recalibration", grows=False),
+        Knob("batches", grows=False),
+        Knob("cells"),
+    )
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        config, images = self.config, valid_images(data, self.config.batches)
+        if config.statistics == "re-estimated":
+            images += images_in(data.train, data.batch_size, config.recalibration)
+        return config.cells * images
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; there are no scores, and the trace tells each cell with its value."""

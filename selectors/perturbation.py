@@ -34,6 +34,7 @@ from dartboard.benchmark.errors import InputError, unknown
 from dartboard.benchmark.space import OPERATIONS, Cell, E, O
 from dartboard.benchmark.streams import derive, split_off, stream
 from dartboard.benchmark.supernet import MixedNetwork, Norm
+from dartboard.selectors._budget import Knob, epoch_images, valid_images
 from dartboard.selectors._evaluation import score_mixtures, without_each
 
 Criterion = Literal["accuracy", "loss", "magnitude"]
@@ -120,11 +121,21 @@ class Perturbation:
     name: ClassVar[str] = "perturbation"
     paper: ClassVar[str] = "Wang, Cheng, Chen, Tang, Hsieh 2021, arXiv:2108.04392"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (
+        Knob("interval", least=0, grows=False),
+        Knob("batches"),
+    )
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        config = self.config
+        masks = 0 if config.criterion == "magnitude" else E * O * valid_images(data, config.batches)
+        return config.interval * (E - 1) * epoch_images(data) + masks + len(data.valid)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; an edge's scores are those of its own turn, larger where removal hurts more."""

@@ -34,6 +34,7 @@ from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSuper
 from dartboard.benchmark.epochs import EpochMeter, steps_of_epoch
 from dartboard.benchmark.space import NONE, OPERATIONS, Cell, E, O
 from dartboard.benchmark.streams import derive, split_off
+from dartboard.selectors._budget import Knob, epoch_images
 from dartboard.selectors._options import require_at_least, require_one_of, require_positive
 from dartboard.selectors.perturbation import Projected
 
@@ -91,10 +92,15 @@ class Sgas:
     name: ClassVar[str] = "sgas"
     paper: ClassVar[str] = "Li, Qian, Delgadillo, Müller, Thabet, Ghanem 2020, arXiv:1912.00195"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("interval", least=0, grows=False),)
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        return self.config.interval * (E - 1) * epoch_images(data)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; an edge's scores are its mixing weights when its turn came."""

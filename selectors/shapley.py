@@ -34,6 +34,7 @@ from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._budget import Knob, images_in
 from dartboard.selectors._evaluation import Scores, score_mixtures
 from dartboard.selectors._options import choose, require_at_least, require_one_of
 
@@ -119,10 +120,19 @@ class Shapley:
     name: ClassVar[str] = "shapley"
     paper: ClassVar[str] = "Xiao, Wang, Zhu, Zhou, Lu 2022, arXiv:2206.09811"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (
+        Knob("batch_size", grows=False),
+        Knob("samples"),
+    )
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        coalitions = E * O + 1
+        return self.config.samples * coalitions * images_in(data.valid, self.config.batch_size, 1)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are the estimates, in percent or in nats."""

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import NONE, E, O
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._evaluation import score_mixtures, shared_batches
 from dartboard.selectors._options import choose, require_at_least, require_one_of
 
@@ -76,11 +77,16 @@ class ShapleyExactEdge:
     name: ClassVar[str] = "shapley-exact-edge"
     paper: ClassVar[str] = "after Xiao, Wang, Zhu, Zhou, Lu 2022, arXiv:2206.09811"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        return E * 2 ** len(PLAYERS) * valid_images(data, self.config.batches)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are the Shapley values, in percent or in nats."""

@@ -23,6 +23,7 @@ import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.supernet import Norm
+from dartboard.selectors._budget import Knob, images_in
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates
 from dartboard.selectors._operations import sum_by_operation
@@ -57,10 +58,16 @@ class Snip:
     name: ClassVar[str] = "snip"
     paper: ClassVar[str] = "Lee, Ajanthan, Torr 2019, arXiv:1810.02340"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        half = data.train if self.config.half == "train" else data.valid
+        return images_in(half, data.batch_size, self.config.batches)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are sensitivities, which sum to 1 over all edges."""

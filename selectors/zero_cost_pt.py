@@ -31,6 +31,7 @@ from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSuper
 from dartboard.benchmark.space import NONE, OPERATIONS, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import Norm, Supernet
+from dartboard.selectors._budget import Knob, images_in
 from dartboard.selectors._evaluation import without_each
 from dartboard.selectors._options import require_at_least, require_one_of
 from dartboard.selectors._zero_cost import ActivationCodes, SynapticFlow, untrained
@@ -86,11 +87,25 @@ class ZeroCostPT:
     name: ClassVar[str] = "zero-cost-pt"
     paper: ClassVar[str] = "Xiang, Dudziak, Abdelfattah, Chau, Lane, Wen 2023 (AAAI), arXiv:2106.06799"
     control: ClassVar[str | None] = None
+    knobs: ClassVar[tuple[Knob, ...]] = (
+        Knob("batch_size", least=2, grows=False),
+        Knob("proposals", grows=False),
+        Knob("validation_batches", grows=False),
+    )
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        config = self.config
+        proposing, validating = E, 1  # synaptic flow has one image of its own
+        if config.measure == "naswot":
+            proposing = images_in(data.train, config.batch_size, E)
+            validating = images_in(data.train, config.batch_size, config.validation_batches)
+        return config.proposals * (O * proposing + (validating if config.proposals > 1 else 0))
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; scores and trace are the chosen proposal's, and the notes tell of all proposals."""

@@ -21,6 +21,12 @@ from dartboard.harness.plugins import catalogues, plugin_option
 @click.option(
     "--dataset", "datasets", multiple=True, help="Data set (name or path) in place of the grid's; repeatable."
 )
+@click.option(
+    "--budget",
+    type=int,
+    metavar="IMAGES",
+    help="Images that each selector may push, in place of the grid's.",
+)
 @click.option("--table", help="Table (name or path) to look cells up in.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A grid key, like search.epochs=5.")
 @click.option(
@@ -41,6 +47,7 @@ def command(
     searchers: tuple[str, ...],
     selectors: tuple[str, ...],
     datasets: tuple[str, ...],
+    budget: int | None,
     table: str | None,
     settings: tuple[str, ...],
     diagnostics: str | None,
@@ -65,6 +72,7 @@ def command(
         seeds=seeds,
         table=table,
         diagnostics=diagnostics,
+        budget=budget,
         settings=settings,
     )
     methods = catalogues(plugins)
@@ -85,7 +93,7 @@ def command(
         written = write_report(folder)
         for sentence in (line for lines in written.findings.values() for line in lines):
             click.echo(f"- {sentence}", err=True)
-        click.echo(f"The report: {written.path}", err=True)
+        click.echo(f"The report: {written.page}", err=True)
     if outcome.failed:
         click.echo(f"{outcome.failed} runs failed; each is a record with its error (see `dartboard status`)", err=True)
         sys.exit(1)
