@@ -66,7 +66,9 @@ class Square:
 
     lines: tuple[str, ...] = ()  # none: blank
     shade: float | None = None  # from 0, pale, to 1, dark
+    tone: Literal["good", "bad"] = "good"  # of the dark
     hatched: bool = False
+    about: str = ""  # said where a pointer rests on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +78,11 @@ class Row:
     label: str
     squares: tuple[Square, ...]
     ruled: bool = False  # a rule above it
-    about: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """Rows by columns of shaded squares: a table on a web page; in Markdown the figure, or a table where it has none."""
+    """Rows by columns of shaded squares: a table on a web page; in Markdown the figure, or a table."""
 
     plot: Plot
     corner: str
@@ -113,12 +114,12 @@ class Document:
     sections: tuple[Section, ...]
 
 
-def plots(blocks: tuple[Block, ...]) -> Iterator[Plot]:
-    """Every figure under `blocks`, in order."""
+def plots(blocks: tuple[Block, ...], *, but: Literal["page", "markdown"]) -> Iterator[Plot]:
+    """Every figure under `blocks`, in order, but for those of one form of the report alone."""
     for block in blocks:
         if isinstance(block, Plot):
             yield block
         elif isinstance(block, Matrix):
             yield block.plot
-        elif isinstance(block, Section):
-            yield from plots(block.blocks)
+        elif isinstance(block, Section) and block.only != but:
+            yield from plots(block.blocks, but=but)

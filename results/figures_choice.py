@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike
 
 from dartboard.results.aggregate import Group
 from dartboard.results.panels import (
-    amount,
     best_handle,
     distinct,
     heat,
@@ -30,15 +29,13 @@ from dartboard.results.panels import (
     wrap,
 )
 from dartboard.results.records import RunRecord
+from dartboard.results.scales import SHADE_POWER, shade_range, square_lines
 from dartboard.results.statistics import Estimate
 from dartboard.results.style import BEST_LINE, FAINT, INK, styled
-from dartboard.results.wording import interval, metric_words
+from dartboard.results.wording import amount, metric_words
 
 COLUMNS: Final = 8
 """Search methods in one heat map."""
-
-SHADE_POWER: Final = 2
-"""Of the heat map's scale, finer at its upper end."""
 
 
 @styled
@@ -47,8 +44,7 @@ def heat_maps(
 ) -> list[Figure]:
     """The interquartile mean and interval of every selector (a row) with every search method (a column), and its n.
 
-    All of one's failed runs make a hatched square, no run a blank one. Darker is better; the scale is finer at its upper
-    end.
+    All of one's failed runs make a hatched square, no run a blank one. Darker is better; the scale is finer above.
     """
     searchers = distinct(group.searcher for group in groups)
     selectors = distinct(group.selector for group in groups)
@@ -83,23 +79,6 @@ def heat_maps(
         axes.set_yticks(np.arange(len(selectors)) + 0.5, [wrap(name, 34) for name in selectors])
         pages.append(figure)
     return pages
-
-
-def shade_range(values: Sequence[float], best: float | None) -> tuple[float, float]:
-    """The accuracies of the palest and the darkest square."""
-    return min(values) - 0.05, best if best is not None else max(values) + 0.05
-
-
-def square_lines(group: Group, middle: Estimate | None) -> tuple[str, ...]:
-    """`92.64`, `[91.2, 93.5]`, and on how many supernets: a square of the heat map."""
-    if middle is None:
-        return ("failed",)
-    runs = f"n = {group.ok}" + (f" of {group.ok + group.failed}" if group.failed else "")
-    return (
-        f"{middle.value:.2f}",
-        interval(middle) or "one supernet",
-        *([runs] if middle.known or group.failed else []),
-    )
 
 
 @styled
@@ -167,7 +146,7 @@ def selections(
             Line2D([], [], color=FAINT, label="the same supernet"),
         ]
         if any(middle.n > 1 for middle in middles.values()):
-            style = {"marker": "|", "markersize": 10, "markeredgewidth": 1.6, "linestyle": "none"}
+            style: dict[str, Any] = {"marker": "|", "markersize": 10, "markeredgewidth": 1.6, "linestyle": "none"}
             handles.append(Line2D([], [], color=INK, **style, label="interquartile mean"))
         legend(figure, handles + best_handle(best))
         pages.append(figure)
@@ -254,17 +233,15 @@ def distributions(
     space: ArrayLike | None,
     marks: Mapping[str, Mapping[str, Any]],
     *,
-    metric: str,
     controls: Sequence[str] = (),
     columns: int = 2,
 ) -> list[Figure]:
-    """Which share of a selector's cells lies at most so far below the best one, over the same of all cells of the space.
+    """Which share of a selector's cells lies at most so far below the best one, over the same of the whole space.
 
     Args:
         regrets: by selector, of every supernet, in points.
         space: (cells,) the regrets of all cells of the table, or None where it is not at hand.
         marks: the selectors' colours.
-        metric: of the regrets.
         controls: selectors that are drawn dashed.
         columns: one for panels that stand alone.
     """
@@ -274,7 +251,7 @@ def distributions(
     for names in pages_of(list(regrets), 1 if columns == 1 else 12):
         wide = min(4, len(names))
         rows = -(-len(names) // wide)
-        size = (0.4 + 2.55 * wide, 0.35 + 1.95 * rows) if columns > 1 else (3.4, 2.35)
+        size = (0.4 + 2.55 * wide, 0.35 + 1.95 * rows) if columns > 1 else (2.9, 2.2)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, wide, squeeze=False, sharex=True, sharey=True)
         for spare in grid.flat[len(names) :]:

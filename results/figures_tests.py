@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from dartboard.results.blame import Blame
@@ -78,6 +79,7 @@ def blames(entries: Sequence[Blame], *, columns: int = 2) -> list[Figure]:
     """
     searchers = distinct(entry.searcher or "" for entry in entries)
     selectors = distinct(entry.selector for entry in entries)
+    most = max(max(entry.regret.value, entry.regret.high or 0.0) for entry in entries)
     pages = []
     for names in pages_of(searchers, panels_a_page(columns)):
         height = 0.3 * len(selectors) + 0.5
@@ -94,7 +96,7 @@ def blames(entries: Sequence[Blame], *, columns: int = 2) -> list[Figure]:
                             [entry.regret.low, entry.regret.high], row - 0.14, row + 0.14, color=INK, linewidth=1.2
                         )
             axes.set(title=wrap(searcher, 40), ylim=(len(selectors) - 0.5, -0.5))
-            axes.set_xlim(left=0)
+            axes.set_xlim(0, 1.05 * most or 1.0)
             axes.grid(axis="y", visible=False)
             axes.set_yticks(range(len(selectors)), [wrap(name, 30) for name in selectors])
         outer_labels(parts, x="mean regret (points)", y=None, columns=columns)
@@ -102,7 +104,7 @@ def blames(entries: Sequence[Blame], *, columns: int = 2) -> list[Figure]:
             handles=[
                 Patch(color=SUPERNET, label="the supernet's: no criterion got it out"),
                 Patch(color=SELECTION, label="the selection's: another criterion got it out"),
-                Patch(facecolor="none", edgecolor=INK, label="interval of the sum"),
+                Line2D([], [], color=INK, linewidth=1.2, marker="|", markersize=7, label="interval of the sum"),
             ],
             loc="outside lower center",
             ncols=1 if columns == 1 or len(names) == 1 else 3,

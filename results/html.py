@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 from dartboard.benchmark.space import Cell
@@ -29,6 +29,9 @@ from dartboard.results.svg import arrow_heads, cell_symbol, cell_use, inline_svg
 EMBEDDED: Final = 1_000_000
 """Tables of more bytes than so many are not copied into the page: its links lead to the files beside it."""
 
+SHORT: Final = 24
+"""Entries of a table with so many characters or fewer stay on one line."""
+
 _NUMBER: Final = re.compile(r"-|[+\-−]?[\d,]+(\.\d+)?( ± [\d.]+)?( \[.*\])?( %)?( / \d+)?")
 
 
@@ -40,7 +43,8 @@ def html(document: Document, tables: Mapping[str, str]) -> str:
     environment = jinja2.Environment(autoescape=True, trim_blocks=False, undefined=jinja2.StrictUndefined)
     kinds: dict[str, type] = {"text": Text, "items": Items, "table": Table, "plot": Plot, "matrix": Matrix}
     environment.tests |= {name: lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()}
-    environment.tests["number"] = lambda entry: isinstance(entry, str) and _NUMBER.fullmatch(entry) is not None
+    environment.tests["numeric"] = lambda entry: isinstance(entry, str) and _NUMBER.fullmatch(entry) is not None
+    environment.tests["short"] = lambda entry: isinstance(entry, str) and len(entry) <= SHORT
     environment.filters |= {
         "inline": lambda text: Markup(_inline(text)),
         "entry": lambda entry: Markup(_entry(entry)),
@@ -64,7 +68,7 @@ def html(document: Document, tables: Mapping[str, str]) -> str:
 
 
 def _file(name: str) -> str:
-    return (files("dartboard.results") / name).read_text(encoding="utf-8")
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _variables() -> str:
@@ -80,33 +84,25 @@ def _variables() -> str:
 
 def _shown(document: Document) -> Iterator[Plot]:
     """The figures that are drawn: a matrix is a table."""
-    seen = {plot.name for plot in _matrices(document.sections)}
-    for plot in plots(tuple(section for section in document.sections if section.only != "markdown")):
-        if plot.name not in seen:
-            yield plot
+    matrices = {block.plot.name for block in _blocks(document.sections) if isinstance(block, Matrix)}
+    return (plot for plot in plots(document.sections, but="markdown") if plot.name not in matrices)
 
 
-def _matrices(blocks: tuple[Block, ...]) -> Iterator[Plot]:
+def _blocks(blocks: tuple[Block, ...]) -> Iterator[Block]:
+    """Everything on the page, in order."""
     for block in blocks:
-        if isinstance(block, Matrix):
-            yield block.plot
-        elif isinstance(block, Section):
-            yield from _matrices(block.blocks)
+        if isinstance(block, Section):
+            if block.only != "markdown":
+                yield from _blocks(block.blocks)
+        else:
+            yield block
 
 
 def _cells(document: Document) -> list[Cell]:
     """The distinct cells that are drawn in tables."""
-    found: dict[Cell, None] = {}
-
-    def walk(blocks: tuple[Block, ...]) -> None:
-        for block in blocks:
-            if isinstance(block, Section) and block.only != "markdown":
-                walk(block.blocks)
-            elif isinstance(block, Table):
-                found.update((entry.cell, None) for row in block.rows for entry in row if isinstance(entry, Drawn))
-
-    walk(document.sections)
-    return list(found)
+    tables = [block for block in _blocks(document.sections) if isinstance(block, Table)]
+    entries = [entry for table in tables for row in table.rows for entry in row]
+    return list(dict.fromkeys(entry.cell for entry in entries if isinstance(entry, Drawn)))
 
 
 def _inline(text: str) -> str:
@@ -123,8 +119,9 @@ def _entry(entry: Entry) -> str:
 
 def _shade(square: Square) -> str:
     if square.hatched:
-        return ' class="hatched"'
+        return ' class="hatched mark"'
     if square.shade is None:
-        return ""
-    colour, ink = shade_colour(square.shade)
-    return f' style="background:{colour};color:{ink}"'
+        return ' class="mark"'
+    colour, ink = shade_colour(square.shade, square.tone)
+    narrow = ' class="mark"' if square.tone == "bad" else ""
+    return f'{narrow} style="background:{colour};color:{ink}"'

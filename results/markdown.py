@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from dartboard.results.document import Block, Document, Drawn, Entry, Items, Matrix, Plot, Section, Table, Text
 from dartboard.results.wording import markdown_table
 
 
-def markdown(document: Document, pictures: Mapping[str, Sequence[str]]) -> str:
-    """The report, with the file names of each figure's pages in `pictures`."""
+def markdown(document: Document, pictures: Mapping[str, Sequence[str]], files: Iterable[str]) -> str:
+    """The report, with the file names of each figure's pages in `pictures` and of everything beside it at the end."""
     parts = [f"# {_escape(document.title)}", _escape(document.question)]
     parts += ["\n".join(f"- {_escape(sentence)}" for sentence in document.answer)]
     parts += [f"**{_escape(document.notice)}**"] if document.notice else []
     for section in document.sections:
         parts += _section(section, 2, pictures)
+    parts += ["\n".join(f"- [{name}]({name})" for name in files)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -19,6 +19,7 @@ function sort(button) {
   });
   for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", down ? "descending" : "ascending");
+  for (const { row } of rows) row.classList.remove("ruled"); // it parted what is now mixed
   body.append(...rows.map(({ row }) => row));
 }
 

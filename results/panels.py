@@ -90,9 +90,10 @@ def panels(
     n: int, *, width: float, height: float, left: float, foot: float, columns: int = 2, sharex: bool = True
 ) -> tuple[Figure, list[Axes]]:
     """A figure of `n` equal panels, `columns` in a row, and `foot` inches for its legend."""
+    wide = columns > 1  # alone on a page
     columns = min(columns, n)
     rows = -(-n // columns)
-    size = (left + width * columns * (1.25 if n == 1 else 1.0), (height + 0.45) * rows + foot)
+    size = (left + width * columns * (1.25 if n == 1 and wide else 1.0), (height + 0.45) * rows + foot)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=True)
     for spare in grid.flat[n:]:
@@ -133,7 +134,7 @@ def worth_axis(axes: Axes, which: str, metric: str, best: float | None, worst: f
         axes.invert_xaxis()
     else:
         axes.invert_yaxis()
-    return f"regret: points of {metric_words(metric)} below the best cell, {best:.2f} %"
+    return f"regret (points of {metric_words(metric)})"
 
 
 def outer_labels(axes: Sequence[Axes], *, x: str, y: str | None, columns: int = 2) -> None:
@@ -172,14 +173,6 @@ def marked(mark: Mapping[str, Any], *, hollow: bool) -> dict[str, Any]:
     """A selector's mark; a control's is hollow."""
     face = "white" if hollow else mark["color"]
     return {"marker": mark["marker"], "markeredgecolor": mark["color"], "markerfacecolor": face, "markeredgewidth": 1.3}
-
-
-def amount(value: float, _: int | None = None) -> str:
-    """1,000 as `1k`, 1,000,000 as `1M`."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:g}{unit}"
-    return f"{value:g}"
 
 
 def wrap(text: str, width: int) -> str:

@@ -1,7 +1,7 @@
 """Run folders as a report reads them: header, records, epochs and diagnostics, in the grid's order.
 
-Of several folders each search method is called by its folder, too: `darts-v1 [quick]`. Records are then counted through,
-from 1; `RunData.origins` tells each one's folder and line.
+Of several folders each search method is called by its folder, too: `darts-v1 [quick]`. Records are then counted
+through, from 1; `RunData.origins` tells each one's folder and line.
 """
 
 from __future__ import annotations

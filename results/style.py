@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar
 
 from dartboard.benchmark.space import CONV1X1, CONV3X3, EDGES, NONE, POOL, SKIP
 
@@ -48,6 +48,9 @@ PRIOR_LINE: Final[dict[str, Any]] = {"color": "#222222", "linestyle": ":", "line
 
 # From little to much in a heat map: up to the muted palette's indigo.
 _SCALE = ("#f1eff8", "#b3a8d6", "#6f5fb0", "#332288")
+
+# Likewise where much is bad: up to a burnt orange.
+_BAD_SCALE = ("#f7f3ee", "#fbd0a9", "#ec8b4c", "#a63a0a")
 
 # One for each seed, in turn: dark enough to be seen alone, told apart by line style first.
 SEED_LINES: Final[tuple[dict[str, Any], ...]] = (
@@ -125,11 +128,12 @@ def styled(draw: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     return run
 
 
-def shade_colour(shade: float) -> tuple[str, str]:
+def shade_colour(shade: float, tone: Literal["good", "bad"] = "good") -> tuple[str, str]:
     """A heat map's square, from 0 to 1: its colour, and whichever of ink and white is read better on it."""
-    place = min(max(shade, 0.0), 1.0) * (len(_SCALE) - 1)
-    low = min(int(place), len(_SCALE) - 2)
-    ends = [[int(colour[start : start + 2], 16) for start in (1, 3, 5)] for colour in _SCALE[low : low + 2]]
+    scale = _SCALE if tone == "good" else _BAD_SCALE
+    place = min(max(shade, 0.0), 1.0) * (len(scale) - 1)
+    low = min(int(place), len(scale) - 2)
+    ends = [[int(colour[start : start + 2], 16) for start in (1, 3, 5)] for colour in scale[low : low + 2]]
     mixed = [round(a + (b - a) * (place - low)) for a, b in zip(*ends, strict=True)]
     light = sum(part * (value / 255) ** 2.2 for part, value in zip((0.2126, 0.7152, 0.0722), mixed, strict=True))
     return "#" + "".join(f"{value:02x}" for value in mixed), "#ffffff" if light < 0.25 else INK

@@ -7,13 +7,14 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from dartboard.benchmark.space import EDGES, Cell
-from dartboard.results.drawing import NODE_LABELS, NODE_RADIUS, STEP, bow, live_edges
+from dartboard.results.drawing import NODE_LABELS, STEP, bow, live_edges
 from dartboard.results.style import COLOURS, OPERATION_LABELS, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-UNIT: Final = 50
+ACROSS: Final = 60
+UP: Final = 46
 """Pixels of a cell's drawing for one of its units."""
 
 
@@ -63,7 +64,7 @@ def cell_symbol(cell: Cell) -> str:
     for node, label in enumerate(NODE_LABELS):
         x, y = _scaled(node * STEP, 0)
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="10"/><text x="{x:.1f}" y="{y + 3.8:.1f}">{label}</text>')
-    return f'<symbol id="cell-{cell.number}" viewBox="0 0 270 139">{"".join(parts)}</symbol>'
+    return f'<symbol id="cell-{cell.number}" viewBox="0 0 318 126">{"".join(parts)}</symbol>'
 
 
 def cell_use(cell: Cell) -> str:
@@ -73,7 +74,7 @@ def cell_use(cell: Cell) -> str:
         for (target, source), operation in zip(EDGES, cell.operations, strict=True)
     )
     return (
-        f'<svg class="cell" role="img" aria-label="{words.rstrip(";")}" viewBox="0 0 270 139">'
+        f'<svg class="cell" role="img" aria-label="{words.rstrip(";")}" viewBox="0 0 318 126">'
         f'<use href="#cell-{cell.number}"/></svg>'
     )
 
@@ -89,16 +90,16 @@ def arrow_heads() -> str:
 
 def _scaled(x: float, y: float) -> tuple[float, float]:
     """Of the drawing's units, y upwards, in pixels from the upper left corner."""
-    return 15 + UNIT * x, 85 - UNIT * y
+    return 15 + ACROSS * x, 80 - UP * y
 
 
 def _arc(start: float, end: float, height: float) -> str:
     """A parabola through (middle, height), cut off at the nodes' rims."""
     (x0, y0), (x1, y1) = _scaled(start, 0), _scaled(end, 0)
-    rim = NODE_RADIUS * UNIT
+    rim = 10.0
     if not height:
         return f"M{x0 + rim:.1f} {y0:.1f}L{x1 - rim:.1f} {y1:.1f}"
-    xm, ym = (x0 + x1) / 2, y0 - 2 * UNIT * height  # the control point of the quadratic curve
+    xm, ym = (x0 + x1) / 2, y0 - 2 * UP * height  # the control point of the quadratic curve
     slope = ((xm - x0) ** 2 + (ym - y0) ** 2) ** 0.5
     dx, dy = rim * (xm - x0) / slope, rim * (ym - y0) / slope
     return f"M{x0 + dx:.1f} {y0 + dy:.1f}Q{xm:.1f} {ym:.1f} {x1 - dx:.1f} {y1 + dy:.1f}"

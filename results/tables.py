@@ -5,14 +5,18 @@ The column `lines` holds the records' lines in records.jsonl, apart by spaces. A
 
 from __future__ import annotations
 
-import csv
-import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from dartboard.benchmark.space import EDGES, OPERATIONS
 from dartboard.results.aggregate import Summary, chosen_cells, compare, free_edges, groups
-from dartboard.results.findings import REFERENCE
+from dartboard.results.blame import REFERENCE
+from dartboard.results.board import Board
+from dartboard.results.board_tables import board_tables
+from dartboard.results.csv_files import csv_text, spread_estimate
+from dartboard.results.failure_modes import Verdict
 from dartboard.results.records import accuracy_field, to_json
 from dartboard.results.rundata import RunData
 from dartboard.results.wording import choosers
@@ -27,19 +31,24 @@ NESTED: Final = ("scores", "trace", "notes")
 """Fields of a record that are no single value: they stay in records.jsonl."""
 
 
-def tables(run: RunData) -> dict[str, str]:
-    """Every table of a report, by file name."""
+def tables(
+    run: RunData, boards: Sequence[Board] = (), verdicts: Mapping[str, Sequence[Verdict]] = MappingProxyType({})
+) -> dict[str, str]:
+    """Every table of a report, by file name; those of the failure modes' `verdicts` by board."""
     return {
-        "results.csv": csv_text(_results(run)),
+        "results.csv": csv_text(_results(run, boards)),
         "comparisons.csv": csv_text(_comparisons(run)),
+        **board_tables(boards, verdicts),
         "epochs.csv": csv_text(_epochs(run)),
+        **({"diagnostics.csv": csv_text(_diagnostics(run))} if any(run.diagnostics.values()) else {}),
         "cells.csv": csv_text(_cells(run)),
         "records.csv": csv_text(_records(run)),
     }
 
 
-def _results(run: RunData) -> Iterable[Mapping[str, Any]]:
+def _results(run: RunData, boards: Sequence[Board]) -> Iterable[Mapping[str, Any]]:
     """One row for each data set, search method and selector, over seeds."""
+    middles = {(board.dataset, *key): middle for board in boards for key, middle in board.middles.items()}
     for group in groups(run.records):
         row: dict[str, Any] = {
             "searcher": group.searcher,
@@ -50,6 +59,8 @@ def _results(run: RunData) -> Iterable[Mapping[str, Any]]:
             "failed": group.failed,
             "metric": group.metric,
         }
+        if boards:
+            row |= spread_estimate("accuracy_iqm", middles.get((group.dataset, group.searcher, group.selector)))
         for name in SUMMARIES:
             row |= _spread(name, getattr(group, name))
         for metric, summary in sorted(group.accuracies.items()):
@@ -97,7 +108,25 @@ def _cells(run: RunData) -> Iterable[Mapping[str, Any]]:
 def _records(run: RunData) -> Iterable[Mapping[str, Any]]:
     """Every record, without the fields that are no single value."""
     for line, record in sorted(run.records, key=lambda row: row[0]):
-        yield {"line": line} | {name: value for name, value in to_json(record).items() if name not in NESTED}
+        folder = dict(zip(("folder", "folder_line"), run.origins[line], strict=True)) if run.origins else {}
+        yield {"line": line} | folder | {name: value for name, value in to_json(record).items() if name not in NESTED}
+
+
+def _diagnostics(run: RunData) -> Iterable[Mapping[str, Any]]:
+    """One row for each value of each diagnostic; lists are JSON."""
+    for search in run.searches:
+        for record in run.diagnostics.get(search, ()):
+            row = {**search._asdict(), "diagnostic": record.name, "epoch": record.epoch, "error": record.error}
+            for key, value in _flat(record.values) if not record.error else [("", None)]:
+                yield row | {"value_name": key, "value": value}
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", json.dumps(value) if isinstance(value, list) else value
 
 
 def _spread(name: str, summary: Summary | None) -> dict[str, float | None]:
@@ -109,15 +138,3 @@ def _spread(name: str, summary: Summary | None) -> dict[str, float | None]:
 
 def _lines(lines: Sequence[int]) -> str:
     return " ".join(map(str, lines))
-
-
-def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The rows under the union of their columns, in order of appearance; None is an empty field."""
-    rows = list(rows)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    if columns:
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()

@@ -5,20 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from dartboard.benchmark.space import CONV3X3, NONE, POOL, SKIP, E, O, operation_counts
 from dartboard.benchmark.strength import pair_shares
-from dartboard.results.figures import heat
+from dartboard.results.panels import heat, regret_axis
 from dartboard.results.style import EDGE_LABELS, FAINT, INK, OPERATION_COLOURS, OPERATION_LABELS, styled
 from dartboard.results.truth import PERCENTILES, SPACES, STRENGTHS, Spread, Truth
 from dartboard.results.wording import metric_words
-
-TICKS: Final = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
-"""Of an axis of regrets, in points."""
 
 COLOURS: Final = {
     "skips": OPERATION_COLOURS[SKIP],
@@ -88,7 +83,7 @@ def distribution(found: Truth) -> Figure:
         shares = 100 * np.arange(1, len(regrets) + 1) / len(regrets)
         label = f"{space}: {spread.cells:,}, median {spread.percentiles[50]:.2f} %"
         axes.step(regrets, shares, where="post", color=INK, linestyle=line, label=label)
-    _regret_axis(axes, "x", best, linear=0.1)
+    regret_axis(axes, "x", best, linear=0.1)
     axes.set(ylabel="share of the cells (%)", ylim=(-2, 102), title=metric_words(str(found.metric)))
     axes.set_xlabel(f"at most so many points below the best cell ({best:.2f} %)")
     axes.legend(loc="upper left")
@@ -120,7 +115,7 @@ def groups(found: Truth) -> Figure:
         )
         axes.set_xticks(range(len(some)), [spread.label for spread in some])
         axes.set_title(f"by the number of {name}")
-    _regret_axis(panels[0, 0], "y", best, linear=0.5)
+    regret_axis(panels[0, 0], "y", best, linear=0.5)
     panels[0, 0].invert_yaxis()
     for axes in panels[:, 0]:
         axes.set_ylabel(f"points below the best cell ({best:.2f} %)")
@@ -138,15 +133,3 @@ def _box(spread: Spread, best: float) -> dict[str, float]:
         "whishi": below[5],
         "mean": best - spread.mean,
     }
-
-
-def _regret_axis(axes: Axes, which: str, best: float, *, linear: float) -> None:
-    """Points below the best cell: linear up to `linear`, logarithmic beyond."""
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    scale = axes.set_xscale if which == "x" else axes.set_yscale
-    limits = axes.set_xlim if which == "x" else axes.set_ylim
-    scale("symlog", linthresh=linear, linscale=0.4)
-    limits(-0.2 * linear, 1.15 * best)
-    axis.set_major_locator(FixedLocator([tick for tick in TICKS if tick < best and not 0 < tick < linear]))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

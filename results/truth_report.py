@@ -14,8 +14,8 @@ import numpy as np
 from dartboard.benchmark import strength as st
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import EDGES, OPERATIONS, SPACE_SIZE, Cell, E, O
+from dartboard.results.csv_files import csv_text
 from dartboard.results.style import EDGE_LABELS
-from dartboard.results.tables import csv_text
 from dartboard.results.truth import PERCENTILES, STRENGTHS, Choice, Spread, Truth, sentences
 from dartboard.results.wording import markdown_table, metric_words
 
@@ -29,7 +29,7 @@ def write_truth(found: Truth, out: Path) -> list[str]:
     Raises:
         InputError: when `out` cannot be written to.
     """
-    from dartboard.results.figures import save
+    from dartboard.results.panels import save
     from dartboard.results.truth_figures import truth_figures
 
     figures = truth_figures(found)

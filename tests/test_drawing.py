@@ -14,7 +14,7 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from dartboard.benchmark.space import EDGES, NONE, SPACE_SIZE, Cell, O
 from dartboard.results.aggregate import Chosen
 from dartboard.results.drawing import draw_cell, live_edges
-from dartboard.results.figures import cells
+from dartboard.results.figures_search import cells
 from dartboard.results.records import RunKey
 from dartboard.results.style import OPERATION_COLOURS, OPERATION_LABELS
 

@@ -1,4 +1,4 @@
-"""`dartboard report`: a run folder's report."""
+"""`dartboard report`: the report of run folders."""
 
 from __future__ import annotations
 
@@ -9,20 +9,28 @@ import click
 
 
 @click.command(epilog="Example: dartboard report runs/quick")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write it.  [default: DIR/report]")
+@click.option("--only", metavar="FIGURE", help="Write this figure and its tables, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (see docs/report.md).")
-def command(folder: Path, out: Path | None, as_json: bool) -> None:
-    """Write the report of the run folder DIR: report.md, its figures (PNG) and its tables (CSV).
+def command(folders: tuple[Path, ...], out: Path | None, only: str | None, as_json: bool) -> None:
+    """Write the report of the run folder DIR: report.html, report.md with figures (PNG), tables (CSV), summary.json.
 
-    It is made from the records alone, in place of an earlier one; a run that still goes on can be reported, too.
+    Several run folders are compared in one report, which --out gives a place. It is made from the records alone, in
+    place of an earlier one; a run that still goes on can be reported, too.
     """
-    from dartboard.results.report import write_report
+    from dartboard.results.report import write_figure, write_report
 
-    report = write_report(folder, out)
+    if only is not None:
+        written = [str(path) for path in write_figure(folders, only, out)]
+        click.echo(json.dumps({"files": written}, indent=2) if as_json else "\n".join(written))
+        return
+    report = write_report(folders, out)
     if as_json:
         facts = {
+            "page": str(report.page),
             "report": str(report.path),
+            "summary": str(report.summary),
             "figures": list(report.figures),
             "tables": list(report.tables),
             "findings": report.findings,
@@ -35,4 +43,4 @@ def command(folder: Path, out: Path | None, as_json: bool) -> None:
         click.echo(f"Searched on {dataset}:")
         for sentence in sentences:
             click.echo(f"  - {sentence}")
-    click.echo(f"{report.path} ({len(report.figures)} figures, {len(report.tables)} tables)")
+    click.echo(f"{report.page} and {report.path.name} ({len(report.figures)} figures, {len(report.tables)} tables)")
