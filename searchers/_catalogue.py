@@ -52,6 +52,13 @@ SEARCHERS: Final = Catalogue(
             passes=(2, 2),
         ),
         Entry(
+            name="drnas-progressive",
+            place="dartboard.searchers.drnas:DrNas",
+            summary="DrNAS in two stages: partial channels, then twice as many and fewer operations",
+            options={"partial": (4, 2), "keep": (5, 3), "warm_up": 0.2},
+            passes=(2, 2),
+        ),
+        Entry(
             name="idarts",
             place="dartboard.searchers.idarts:IDarts",
             summary="iDARTS, implicit gradient with Neumann terms every T steps (Zhang et al. 2021)",

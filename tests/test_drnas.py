@@ -13,9 +13,22 @@ from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import stream
+from dartboard.benchmark.supernet import PartialCell, Supernet, SupernetConfig, build_supernet
+from dartboard.harness.grid import Method
+from dartboard.harness.guard import differences, flat
+from dartboard.harness.prepare import prepare_searcher
 from dartboard.harness.toys import toy_supernet
+from dartboard.searchers._catalogue import SEARCHERS
 from dartboard.searchers._training import resolve_protocol
-from dartboard.searchers.drnas import FLOOR, Config, DrNas, concentration, divergence_from_uniform, draw
+from dartboard.searchers.drnas import (
+    FLOOR,
+    Config,
+    DrNas,
+    concentration,
+    divergence_from_uniform,
+    draw,
+    stage_of,
+)
 
 ALPHA = torch.tensor([-1.0, 0.0, 0.5, 1.0, 0.0], dtype=torch.float64)
 
@@ -162,3 +175,185 @@ def test_an_unknown_anchor_is_refused() -> None:
     """`anchor` has two values."""
     with pytest.raises(InputError, match="'l1'"):
         Config(anchor="l1")  # type: ignore[arg-type]  # the wrong value is the point
+
+
+PROGRESSIVE = {"partial": [4, 2], "keep": [5, 3], "warm_up": 0.25, "epochs": 8}
+
+
+def progressive(channels: int = 4, **options: object) -> DrNas:
+    """A fresh one with two stages in float64."""
+    protocol, own = resolve_protocol({"batch_size": 6, **PROGRESSIVE, **options}, {})
+    config = Config(protocol=protocol, **own)
+    size = SupernetConfig(channels=channels, cells_per_stage=1, num_classes=3)
+    network = build_supernet(DrNas.supernet_config(size, config), generator=stream(0, "s"), dtype=torch.float64)
+    return DrNas(network, config, generator=stream(0, "a"))
+
+
+def epoch_of(searcher: DrNas, epoch: int) -> None:
+    """An epoch of one step."""
+    searcher.begin_epoch(epoch, stream(2, epoch))
+    searcher.step(batch(epoch), batch(epoch + 100))
+
+
+def test_the_published_stages() -> None:
+    """Of 100 epochs 50 have K = 4 and five operations, 50 K = 2 and three; α rests in the first ten of each."""
+    entry = SEARCHERS["drnas-progressive"]
+    prepared = prepare_searcher(Method(label="p", entry=entry, options=entry.options))
+    assert (prepared.config.partial, prepared.config.keep) == ((4, 2), (5, 3))
+    network = build_supernet(
+        prepared.supernet_config(SupernetConfig(channels=4, cells_per_stage=1)), generator=torch.Generator()
+    )
+    searcher = prepared.factory(network, prepared.config, generator=stream(0, "a"))
+    seen = []
+    for epoch in range(102):
+        searcher.begin_epoch(epoch, stream(2, epoch))
+        seen.append((network.config.partial, searcher.left.shape[1], searcher.warming))
+    first, second = [(4, 5, e < 10) for e in range(50)], [(2, 3, e < 10) for e in range(52)]
+    assert seen == first + second
+
+
+@pytest.mark.parametrize(("epochs", "stages"), [(2, 2), (3, 2), (7, 3), (100, 2), (5, 5)])
+def test_every_epoch_belongs_to_a_stage_that_began_where_it_is_said_to(epochs: int, stages: int) -> None:
+    """Stages follow one another, differ in length by one epoch at most, and count their epochs from 0."""
+    told = [stage_of(epoch, epochs, stages) for epoch in range(epochs)]
+    lengths = [sum(stage == s for stage, _ in told) for s in range(stages)]
+    assert max(lengths) - min(lengths) <= 1
+    assert told == [(s, e) for s, length in enumerate(lengths) for e in range(length)]
+    assert stage_of(10 * epochs, epochs, stages)[0] == stages - 1
+
+
+def test_the_operations_with_the_largest_logits_are_left_and_the_others_weigh_nothing() -> None:
+    """After the second stage began three operations an edge have all the weight, and only their logits a gradient."""
+    searcher = progressive()
+    with torch.no_grad():
+        searcher.alpha.copy_(torch.randn(E, O, generator=seeded(3), dtype=torch.float64))
+    expected = searcher.alpha.detach().argsort(-1, descending=True)[:, :3].sort(-1).values
+    searcher.begin_epoch(4, stream(2, 4))
+    assert torch.equal(searcher.left, expected)
+    kept = torch.zeros(E, O, dtype=torch.bool).scatter(1, expected, True)
+    assert torch.equal(searcher.mixture() > 0, kept)
+    seen: list[Tensor] = []
+    searcher.supernet.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[1].detach().clone()))
+    searcher.warming = False
+    before = searcher.alpha.detach().clone()
+    searcher.step(batch(0), batch(1))
+    for theta in seen:
+        assert torch.equal(theta > 0, kept)
+        torch.testing.assert_close(theta.sum(-1), torch.ones(E, dtype=torch.float64), rtol=1e-12, atol=0)
+    moved = searcher.alpha.detach() - before
+    decayed = before * ~kept  # where nothing but the weight decay has a gradient Adam follows its sign
+    torch.testing.assert_close(moved[~kept], -3e-4 * decayed[~kept].sign(), rtol=1e-3, atol=1e-9)
+
+
+def test_what_is_left_of_a_dirichlet_draw_and_scaled_is_a_draw_of_what_is_left() -> None:
+    """Means and variances of 20,000 masked and scaled draws are those of Dir(β) of the kept operations."""
+    beta = concentration(ALPHA)
+    draws = Dirichlet(beta.expand(20_000, -1)).sample()[:, [1, 3, 4]]
+    scaled = draws / draws.sum(-1, keepdim=True)
+    own = Dirichlet(beta[[1, 3, 4]])
+    # Five standard errors: of a mean √(v/n), of a variance at most √(1/n)·v·3 for numbers in [0, 1] of this spread.
+    assert bool(((scaled.mean(0) - own.mean).abs() < 5 * (own.variance / 20_000).sqrt()).all())
+    assert bool(((scaled.var(0) - own.variance).abs() < 15 * own.variance / 20_000**0.5).all())
+
+
+def test_wider_layers_are_copies_of_channels_momentum_and_statistics_alike() -> None:
+    """Each kernel of the wider layer is one of the old ones by inputs and outputs, and all else follows its output."""
+    searcher = progressive(channels=8)
+    epoch_of(searcher, 0)
+    network = searcher.supernet
+    before: list[list[Tensor]] = []
+    for cell in network.blocks:
+        for convolution, norm in cell.layers() if isinstance(cell, PartialCell) else ():
+            searcher.weights.sgd.state[convolution.weight]["momentum_buffer"] = 2 * convolution.weight.detach()
+            norm.running_mean.copy_(convolution.weight[:, 0].sum((1, 2)))
+            norm.running_var.copy_(convolution.weight[:, 0].square().sum((1, 2)))
+            before.append([part.clone() for part in convolution.weight.detach().split(cell.channels)])
+    stem = searcher.weights.sgd.state[network.stem.weight]["momentum_buffer"].clone()
+    searcher.begin_epoch(4, stream(2, 4))
+    found, layers = 0, iter(before)
+    for cell in network.blocks:
+        for convolution, norm in cell.layers() if isinstance(cell, PartialCell) else ():
+            weight, old = convolution.weight.detach(), next(layers)
+            momentum = searcher.weights.sgd.state[convolution.weight]["momentum_buffer"]
+            assert torch.equal(momentum, 2 * weight)
+            assert momentum.stride() == weight.stride()
+            for edge, part in enumerate(weight.split(cell.channels)):
+                narrow = cell.channels // 2
+                assert torch.equal(part[:narrow, :narrow], old[edge])
+                for row in range(narrow, cell.channels):
+                    assert any(torch.equal(part[row], part[other]) for other in range(narrow))
+                for column in range(narrow, cell.channels):
+                    assert any(torch.equal(part[:, column], part[:, other]) for other in range(narrow))
+                found += 1
+            assert torch.equal(norm.running_mean, weight[:, 0].sum((1, 2)))
+            assert torch.equal(norm.running_var, weight[:, 0].square().sum((1, 2)))
+    assert found == 3 * 2 * E
+    assert torch.equal(searcher.weights.sgd.state[network.stem.weight]["momentum_buffer"], stem)
+
+
+def test_it_trains_on_in_the_second_stage() -> None:
+    """After the change every weight of the network moves, the new channels' included."""
+    searcher = progressive()
+    epoch_of(searcher, 3)
+    searcher.begin_epoch(4, stream(2, 4))
+    before = [p.detach().clone() for p in searcher.supernet.parameters()]
+    searcher.step(batch(4), batch(5))
+    still = [n for (n, p), was in zip(searcher.supernet.named_parameters(), before, strict=True) if torch.equal(p, was)]
+    assert still == []
+
+
+@pytest.mark.parametrize("done", [1, 3, 4, 5, 7])
+def test_a_search_restored_in_any_stage_goes_on_bit_for_bit(done: int) -> None:
+    """Kept after 1 to 7 of 8 epochs and loaded into a fresh one, or into a finished one, it ends in the same state."""
+    first, fresh, finished = progressive(), progressive(), progressive()
+    for epoch in range(8):
+        epoch_of(finished, epoch)
+    for epoch in range(done):
+        epoch_of(first, epoch)
+    kept = copy.deepcopy(first.state_dict())
+    for other in (fresh, finished):
+        other.load_state_dict(copy.deepcopy(kept))
+    for epoch in range(done, 8):
+        for searcher in (first, fresh, finished):
+            epoch_of(searcher, epoch)
+    states = [flat(searcher.state_dict()) for searcher in (first, fresh, finished)]
+    assert differences(states[0], states[1]) == []
+    assert differences(states[0], states[2]) == []
+
+
+def test_one_stage_of_all_channels_and_operations_is_the_plain_search() -> None:
+    """Stages that change nothing leave the plain search as it is, bit for bit."""
+    plain, staged = make(), make(partial=[1, 1], keep=[5, 5])
+    for epoch in range(3):
+        for searcher in (plain, staged):
+            searcher.begin_epoch(epoch, stream(2, epoch))
+            searcher.step(batch(epoch), batch(epoch + 100))
+    assert torch.equal(plain.alpha, staged.alpha)
+    for ours, theirs in zip(plain.supernet.parameters(), staged.supernet.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"partial": [2, 4], "keep": [5, 3]}, r"partial is a list .* that never grow; got \(2, 4\)"),
+        ({"keep": [0]}, r"keep is a list of whole numbers of at least 1"),
+        ({"keep": [6]}, r"keep is at most 5; got \(6,\)"),
+        ({"partial": [4, 2]}, r"partial and keep have an entry for each stage; got \(4, 2\) and \(5,\)"),
+        ({"partial": [], "keep": []}, "partial is a list"),
+        ({"warm_up": -0.1}, "warm_up is a share between 0 and 1; got -0.1"),
+    ],
+)
+def test_stages_that_make_no_sense_are_refused(fields: dict[str, object], message: str) -> None:
+    """One line quotes the values."""
+    with pytest.raises(InputError, match=message):
+        Config(**fields)  # type: ignore[arg-type]  # lists, as from a grid
+
+
+def test_a_supernet_that_does_not_fit_the_stages_is_refused() -> None:
+    """A plain supernet for a search with partial channels, and channels that a later stage cannot divide."""
+    config = Config(partial=(4, 2), keep=(5, 3))
+    with pytest.raises(InputError, match="trains a supernet of its own kind"):
+        DrNas(Supernet(SupernetConfig(), generator=torch.Generator()), config, generator=stream(0, "a"))
+    with pytest.raises(InputError, match="a multiple of 3 channels; got 16"):
+        DrNas.supernet_config(SupernetConfig(), Config(partial=(4, 3), keep=(5, 5)))
