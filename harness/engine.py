@@ -104,7 +104,7 @@ class Engine:
     def run(self) -> Outcome:
         """Run whatever has no record yet."""
         with locked(self.folder):
-            write_header(self.folder, self._header())
+            write_header(self.folder, self.header())
             self.ok = finished_keys(self.folder, failed=False)
             self.failed = finished_keys(self.folder) - self.ok
             for dataset in self.grid.datasets:
@@ -121,7 +121,7 @@ class Engine:
             InputError: when the folder's records came about otherwise.
         """
         with locked(self.folder):
-            old, new = recorded_header(self.folder), self._header()
+            old, new = recorded_header(self.folder), self.header()
             write_header(self.folder, with_diagnostics(old, new))
             for dataset in self.grid.datasets:
                 for seed in self.grid.seeds:
@@ -258,7 +258,7 @@ class Engine:
             dtype=self.dtype,
         )
 
-    def _header(self) -> RunHeader:
+    def header(self) -> RunHeader:
         """What the folder's records follow from; checked against what the folder holds already."""
         grid = self.grid
         halves = {
@@ -280,6 +280,7 @@ class Engine:
                 "metric": grid.metric,
                 "precision": grid.precision,
                 "budget": grid.budget,
+                "thresholds": dict(grid.thresholds),
                 "table": grid.table,
                 "sizes": {"exactly": dict(grid.images), "at_most": dict(grid.at_most)},
                 "sources": {dataset.label: dataset.source for dataset in grid.datasets},

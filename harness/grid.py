@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "searcher": dict,
     "selector": dict,
     "dataset": dict,
+    "thresholds": dict,
     "diagnostics": (str, list),
     "diagnostic": dict,
 }
@@ -86,6 +87,7 @@ class Grid:
     at_most: Mapping[str, int]  # of the same three: the preset's bounds, where the grid asks for nothing
     diagnostics: tuple[AskedDiagnostic, ...] = ()  # what is measured besides
     budget: int | None = None  # images that a selection may push; None: as many as its configuration makes it
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # of failure modes, where they are not the defaults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +176,7 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
         metric=content.get("metric"),
         precision=precision,
         budget=budget,
+        thresholds=_thresholds(content),
         channels=supernet.get("channels", preset.channels),
         cells_per_stage=supernet.get("cells_per_stage", preset.cells_per_stage),
         images=images,
@@ -213,6 +216,16 @@ def _section(content: Mapping[str, Any], name: str, known: Iterable[str]) -> dic
     for key in section:
         if key not in known:
             raise unknown(f"key of [{name}]", key, known)
+    return section
+
+
+def _thresholds(content: Mapping[str, Any]) -> dict[str, float]:
+    """The thresholds of failure modes that the grid sets, found to be some."""
+    section: dict[str, float] = dict(content.get("thresholds", {}))
+    if section:
+        from dartboard.results.failure_modes import thresholds
+
+        thresholds(section)
     return section
 
 

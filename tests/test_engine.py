@@ -343,6 +343,19 @@ def test_a_folder_of_another_grid_is_refused(whole: Path) -> None:
     assert (whole / "records.jsonl").read_bytes() == before
 
 
+def test_thresholds_may_change_from_one_sitting_to_the_next(tmp_path: Path) -> None:
+    """They are in the header for the report, change no record, and so are no other grid."""
+    from dartboard.results.failure_modes import thresholds_of
+    from dartboard.results.rundata import read_run
+
+    engine(tmp_path, selectors=("magnitude",)).run()
+    before = (tmp_path / "records.jsonl").read_bytes()
+    assert thresholds_of(read_run(tmp_path)).skips == 4
+    engine(tmp_path, selectors=("magnitude",), settings=("thresholds.skips=5",)).run()
+    assert thresholds_of(read_run(tmp_path)).skips == 5
+    assert (tmp_path / "records.jsonl").read_bytes() == before
+
+
 def test_a_second_process_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     """While one engine holds the folder, another stops with a line that names it."""
     from dartboard.harness.checkpoints import locked

@@ -54,8 +54,8 @@ def test_the_selection_is_blamed_where_its_whole_interval_is() -> None:
     assert said[0] == (
         "Supernet or selection? The selection: magnitude loses 40.00 points (40.00 to 40.00) to the table's best cell "
         "(95.00 % cifar10 test accuracy after 200 epochs) on 5 supernets; 95 % (95 to 95) of it is the selection's, "
-        "for some criterion, picked after the fact for each supernet, found so much better a cell in it, and 2.00 points "
-        "(2.00 to 2.00) are beyond all 2 criteria, means over 5 supernets with 95 % intervals."
+        "for some criterion, picked after the fact for each supernet, found so much better a cell in it, and 2.00 "
+        "points (2.00 to 2.00) are beyond all 2 criteria, means over 5 supernets with 95 % intervals."
     )
     assert said[1] == (
         "magnitude's cell had collapsed (at least 4 skips, or no convolution) on 5 of 5 supernets; another criterion, "
@@ -64,8 +64,8 @@ def test_the_selection_is_blamed_where_its_whole_interval_is() -> None:
     assert said[2].startswith(
         "That the supernets know more than a constant is not shown: the best cell that any criterion chose, picked "
         "after the fact for each supernet out of 2 distinct cells, is 1.00 points (-1.00 to -1.00) below the constant "
-        "prior's, means over 5 supernets with 95 % intervals; perturbation, the best ranked criterion, is 1.00 points (-1.00 to "
-        "-1.00) below it; the best of as many random cells would be as good with a probability of 0.0"
+        "prior's, means over 5 supernets with 95 % intervals; perturbation, the best ranked criterion, is 1.00 "
+        "points (-1.00 to -1.00) below it; the best of as many random cells would be as good with a probability of 0.0"
     )
 
 
@@ -118,8 +118,8 @@ def test_the_best_criterion_is_said_to_be_picked_afterwards() -> None:
     said = " ".join(findings(run(magnitude=[80.0] * 5, a=[90.0] * 5, b=[80.0] * 5), "digits"))
     assert (
         "From the same supernets a, the best of 2 other criteria by rank, picked after the fact, got a cell 10.00 "
-        "points (+10.00 to +10.00) above magnitude's (better on 5, equal on 0, worse on 0 of 5; p = 0.062, and no lower than "
-        "0.062 is possible); the last of them, b, got a cell as good (+0.00 to +0.00) as magnitude's"
+        "points (+10.00 to +10.00) above magnitude's (better on 5, equal on 0, worse on 0 of 5; p = 0.062, and "
+        "no lower than 0.062 is possible); the last of them, b, got a cell as good (+0.00 to +0.00) as magnitude's"
     ) in said
 
 

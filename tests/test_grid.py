@@ -122,6 +122,8 @@ def test_the_command_line_puts_its_own_lists_in_place(tmp_path: Path) -> None:
         (MINIMAL + 'datasets = ["digits", "digits"]', "names a data set twice"),
         (MINIMAL + "[dataset.digits]\npth = 'x'", "holds a path only"),
         (MINIMAL + 'datasets = ["a b"]', "label has letters, digits"),
+        (MINIMAL + "[thresholds]\nskip = 5", "unknown threshold 'skip'; did you mean 'skips'"),
+        (MINIMAL + "[thresholds]\nskips = 4.5", "threshold skips is a whole number of at least 0; got 4.5"),
     ],
 )
 def test_a_grid_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -129,6 +131,13 @@ def test_a_grid_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, text:
     with pytest.raises(InputError, match=message) as caught:
         read(tmp_path, text)
     assert "\n" not in str(caught.value)
+
+
+def test_thresholds_are_the_grids_and_the_command_lines(tmp_path: Path) -> None:
+    """A grid's [thresholds] are kept as they are, `--set` comes over them, and without any there are none."""
+    assert read(tmp_path, MINIMAL).thresholds == {}
+    text = MINIMAL + "[thresholds]\nskips = 5\ngap = 15\n"
+    assert read(tmp_path, text, settings=("thresholds.gap=7.5",)).thresholds == {"skips": 5, "gap": 7.5}
 
 
 @pytest.mark.parametrize("setting", ["search.epochs", "=3", "search..epochs=3", "name.x=3"])
