@@ -8,12 +8,14 @@ import pytest
 
 from dartboard.benchmark.errors import InputError
 from dartboard.results.diagnostics import (
+    Cost,
     DiagnosticRecord,
     append_diagnostic,
     by_epoch,
     diagnostics_path,
     keep_diagnostics,
     of_trained,
+    read_costs,
     read_diagnostics,
 )
 
@@ -80,3 +82,17 @@ def test_values_are_found_by_name() -> None:
     assert by_epoch(records, "mixture") == {1: {"x": 1}, 2: {"x": 2}}
     assert of_trained(records, "landscape") == {"rise": 1.0}
     assert of_trained(records, "alpha-hessian") is None
+
+
+def test_costs_add_up_by_diagnostic(tmp_path: Path) -> None:
+    """Images, gradient images, seconds and failures of all searches, one row a diagnostic, by hand."""
+    for search in ("a", "b"):
+        append_diagnostic(tmp_path / "searches" / search, record("mixture", 1))
+        append_diagnostic(tmp_path / "searches" / search, record("mixture", 2))
+    failed = DiagnosticRecord(name="landscape", epoch=None, diagnostic_seconds=0.25, error="no luck")
+    append_diagnostic(tmp_path / "searches" / "b", failed)
+    assert read_costs(tmp_path) == [
+        Cost("mixture", measured=4, failed=0, images=32, gradient_images=16, seconds=2.0),
+        Cost("landscape", measured=1, failed=1, images=0, gradient_images=0, seconds=0.25),
+    ]
+    assert read_costs(tmp_path / "searches") == []

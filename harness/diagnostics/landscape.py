@@ -56,7 +56,8 @@ def random_directions(count: int, generator: torch.Generator) -> Tensor:
     """(count, E, O), float64: uniform on the unit sphere of those that add up to 0 on every edge."""
     draws = torch.randn(count, E, O, generator=generator, dtype=torch.float64)
     draws = draws - draws.mean(-1, keepdim=True)
-    return draws / draws.flatten(1).norm(dim=1)[:, None, None]
+    directions: Tensor = draws / draws.flatten(1).norm(dim=1)[:, None, None]
+    return directions
 
 
 def measure(subject: Subject, config: Config) -> Measurement:

@@ -59,7 +59,7 @@ def stratified_sample(truth: GroundTruth, metric: Metric, count: int) -> NDArray
     order = np.argsort(truth.accuracy[metric], kind="stable")
     draws = torch.rand(count, generator=stream(0, "rank-correlation", str(metric)), dtype=torch.float64).numpy()
     places = (np.arange(count) + draws) * (SPACE_SIZE / count)
-    return order[places.astype(np.int64)]
+    return np.asarray(order[places.astype(np.int64)])
 
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

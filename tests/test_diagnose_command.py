@@ -1,0 +1,169 @@
+"""`dartboard diagnose` and its like: the trained supernets of a finished run, measured later."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dartboard.benchmark.catalogue import Entry
+from dartboard.benchmark.errors import InputError
+from dartboard.harness.cli import cli
+from dartboard.harness.commands.diagnose import cost_lines
+from dartboard.harness.grid import Method, Overrides, read_grid
+from dartboard.harness.prepare import prepare_searcher, settings
+from dartboard.harness.recorded import recorded_grid
+from dartboard.results.diagnostics import Cost, diagnostics_path, read_diagnostics
+from dartboard.results.records import RunHeader, read_header, write_header
+from dartboard.searchers._catalogue import SEARCHERS
+from dartboard.selectors._catalogue import SELECTORS
+
+SEARCH = "darts-v1--digits--seed0"
+
+
+def dartboard(*arguments: str) -> Result:
+    """The command line, in this process."""
+    return CliRunner().invoke(cli, [*arguments], catch_exceptions=False)
+
+
+def run(folder: Path, *arguments: str) -> None:
+    """The smoke grid on 32 + 32 images."""
+    sizes = [part for key in ("train", "valid") for part in ("--set", f"images.{key}_images=32")]
+    chosen = ("--searcher", "darts-v1", "--selector", "magnitude", "--seeds", "0", "--no-report", "--device", "cpu")
+    assert dartboard("run", "smoke", "--out", str(folder), *chosen, *sizes, *arguments).exit_code == 0
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with the cheap diagnostics, which are the default."""
+    folder = tmp_path_factory.mktemp("finished")
+    run(folder)
+    return folder
+
+
+def test_a_finished_run_is_measured_from_its_checkpoints(finished: Path, tmp_path: Path) -> None:
+    """What is measured later is what the run itself would have measured; the rest of the folder stays as it was."""
+    whole = tmp_path / "whole"
+    run(whole, "--diagnostics", "cheap,rank-correlation")
+    kept = {name: (finished / name).read_bytes() for name in ("records.jsonl", f"searches/{SEARCH}/epochs.jsonl")}
+    told = dartboard("diagnose", str(finished), "--diagnostics", "rank-correlation", "--device", "cpu", "--json")
+    assert told.exit_code == 0
+    rows = {row["name"]: row for row in json.loads(told.stdout)}
+    assert rows["rank-correlation"]["measured"] == 1
+    assert rows["rank-correlation"]["images"] == 20 * 32
+    assert rows["mixture"]["measured"] == 2
+    later, alike = (
+        next(r for r in read_diagnostics(folder / "searches" / SEARCH) if r.name == "rank-correlation")
+        for folder in (finished, whole)
+    )
+    assert later.values == alike.values
+    assert kept == {name: (finished / name).read_bytes() for name in kept}
+    header = read_header(finished)
+    assert header is not None
+    assert header.options["diagnostics"]["rank-correlation"] == {"cells": 20, "images": 32}
+    before = diagnostics_path(finished / "searches" / SEARCH).read_bytes()
+    assert dartboard("diagnose", str(finished), "--diagnostics", "rank-correlation", "--device", "cpu").exit_code == 0
+    assert diagnostics_path(finished / "searches" / SEARCH).read_bytes() == before
+
+
+def test_options_of_a_diagnostic_are_set_by_its_name(tmp_path: Path) -> None:
+    """`--set NAME.OPTION=VALUE` counts over the preset; other options later are refused."""
+    run(tmp_path, "--diagnostics", "none")
+    arguments = ("diagnose", str(tmp_path), "--diagnostics", "rank-correlation", "--device", "cpu")
+    assert dartboard(*arguments, "--set", "rank-correlation.cells=7").exit_code == 0
+    (record,) = read_diagnostics(tmp_path / "searches" / SEARCH)
+    assert record.values["cells"] == 7
+    with pytest.raises(InputError, match="its diagnostic rank-correlation is"):
+        dartboard(*arguments, "--set", "rank-correlation.cells=8")
+
+
+def test_what_is_there_is_shown_without_measuring(finished: Path) -> None:
+    """`--diagnostics none` prints one line for each diagnostic, under its headings, and one for all."""
+    before = diagnostics_path(finished / "searches" / SEARCH).read_bytes()
+    told = dartboard("diagnose", str(finished), "--diagnostics", "none")
+    lines = told.stdout.splitlines()
+    assert lines[0].split()[:3] == ["diagnostic", "measured", "failed"]
+    assert lines[1].split()[:2] == ["mixture", "2"]
+    assert lines[-1].split()[0] == "all"
+    assert diagnostics_path(finished / "searches" / SEARCH).read_bytes() == before
+
+
+def test_the_table_of_costs_by_hand() -> None:
+    """Numbers stand under their headings, thousands have commas, and the last line adds up."""
+    costs = [Cost("mixture", 50, 0, 0, 0, 0.1), Cost("landscape", 2, 1, 25088, 0, 3.0)]
+    assert cost_lines(costs) == [
+        "diagnostic  measured  failed  images  with gradients  seconds  seconds each",
+        "mixture           50       0       0               0      0.1         0.002",
+        "landscape          2       1  25,088               0      3.0         1.500",
+        "all               52       1  25,088               0      3.1",
+    ]
+
+
+def test_folders_that_cannot_be_measured_are_refused(tmp_path: Path, finished: Path) -> None:
+    """A folder that is no run, one of an older version, and an unknown diagnostic each end in one line."""
+    with pytest.raises(InputError, match=r"is no run folder: it has no grid\.json"):
+        dartboard("diagnose", str(tmp_path))
+    with pytest.raises(InputError, match="unknown diagnostic 'landscapes'; did you mean 'landscape'"):
+        dartboard("diagnose", str(finished), "--diagnostics", "landscapes")
+    header = read_header(finished)
+    assert header is not None
+    old = {name: value for name, value in header.options.items() if name != "sources"}
+    import dataclasses
+
+    write_header(tmp_path / "old", dataclasses.replace(header, options=old))
+    with pytest.raises(InputError, match=r"begun by an older Dartboard, whose grid\.json has no sources"):
+        dartboard("diagnose", str(tmp_path / "old"))
+
+
+def test_a_folder_without_diagnostics_says_so(tmp_path: Path) -> None:
+    """Nothing is made up."""
+    write_header(tmp_path, RunHeader(name="x", preset="smoke", searchers=(), selectors=(), datasets=(), seeds=()))
+    assert "has no diagnostics" in dartboard("diagnose", str(tmp_path), "--diagnostics", "none").stdout
+
+
+def test_the_list_shows_each_diagnostic_with_its_cost() -> None:
+    """One line each under headings, and the same as JSON."""
+    lines = dartboard("list", "diagnostics").stdout.splitlines()
+    assert lines[0].split() == ["NAME", "WHEN", "COST", "SUMMARY"]
+    rows = json.loads(dartboard("list", "diagnostics", "--json").stdout)
+    assert [line.split()[0] for line in lines[1:]] == [row["name"] for row in rows]
+    for line, row in zip(lines[1:], rows, strict=True):
+        assert row["cost"] in line
+        assert row["cheap"] == ("each epoch" in line)
+
+
+@pytest.mark.parametrize("entry", list(SEARCHERS), ids=lambda entry: entry.name)
+def test_a_header_brings_every_search_method_back(entry: Entry) -> None:
+    """The configuration that grid.json holds, read back as JSON, is the configuration that was run."""
+    grid = read_grid("smoke", Overrides(searchers=(entry.name,)), searchers=SEARCHERS, selectors=SELECTORS)
+    (method,) = grid.searchers
+    first = prepare_searcher(method)
+    told = json.loads(json.dumps(settings(method, first.factory.name, first.config)))
+    options = {
+        "searchers": {entry.name: told},
+        "sources": {"digits": "digits"},
+        "sizes": {"exactly": {}, "at_most": dict(grid.at_most)},
+        "table": None,
+        "metric": None,
+        "precision": "float32",
+        "channels": 4,
+        "cells_per_stage": 1,
+    }
+    header = RunHeader(
+        name="x",
+        preset="smoke",
+        searchers=(entry.name,),
+        selectors=(),
+        datasets=("digits",),
+        seeds=(0,),
+        options=options,
+    )
+    again = recorded_grid(header, SEARCHERS)
+    assert isinstance(again.searchers[0], Method)
+    second = prepare_searcher(again.searchers[0])
+    assert second.label == entry.name
+    assert second.factory.__name__ == first.factory.__name__
+    assert json.dumps(settings(again.searchers[0], second.factory.name, second.config)) == json.dumps(told)
+    assert (again.seeds, again.at_most) == ((0,), grid.at_most)
