@@ -150,5 +150,11 @@ SEARCHERS: Final = Catalogue(
             summary="OLES, an operation stops training where its gradient no longer serves validation (Jiang et al. 2023)",
             passes=(2, 2),
         ),
+        Entry(
+            name="shapley-nas",
+            place="dartboard.searchers.shapley_nas:ShapleyNas",
+            summary="Shapley-NAS, logits follow sampled Shapley values, after a warm-up (Xiao et al. 2022)",
+            passes=(33, 1),  # of the steps that measure, the first 40 of an epoch; (2, 1) of the others
+        ),
     ],
 )
