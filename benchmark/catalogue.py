@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any
@@ -19,8 +19,10 @@ class Entry:
     summary: str  # one line
     options: Mapping[str, Any] = field(default_factory=dict)  # what this name sets in the class's Config
     control: str | None = None  # of selectors: None, "blind" or "truth", as on the class
+    queries: bool = False  # of searchers: whether it trains single cells, and no supernet (see `QuerySearch`)
     passes: tuple[float, float] | None = None  # of searchers: a batch's forward and backward passes in a step, counted
     origin: str | None = None  # the plug-in that brought it (who loads the plug-in says so); None: Dartboard itself
+    of: Entry | None = None  # the method that this one is made of, whose options are its own: `place` makes its class
 
     def load(self) -> Any:
         """The class.
@@ -30,12 +32,22 @@ class Entry:
         """
         module, _, name = self.place.partition(":")
         try:
-            return getattr(import_module(module), name)
+            found = getattr(import_module(module), name)
         except Exception as error:
             if self.origin is None:
                 raise
             told = f"{type(error).__name__}: {error}"
             raise InputError(f"{self.name!r} of {self.origin} is not at {self.place!r}: {told}") from None
+        return found if self.of is None else found(self.of)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Methods that there is one of for each other method: `prefix:NAME` is made of NAME."""
+
+    prefix: str
+    summary: str  # of all of them, one line
+    make: Callable[[Entry], Entry]  # raises InputError where there is none of a method
 
 
 class Catalogue:
@@ -44,13 +56,14 @@ class Catalogue:
     Args:
         kind: in the singular, for messages.
         entries: the methods.
+        families: further methods, made of these when they are asked for.
 
     Raises:
         InputError: when two entries have one name.
     """
 
-    def __init__(self, kind: str, entries: Iterable[Entry]) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, entries: Iterable[Entry], families: Iterable[Family] = ()) -> None:
+        self.kind, self.families = kind, tuple(families)
         self._entries: dict[str, Entry] = {}
         for entry in entries:
             if entry.name in self._entries:
@@ -67,9 +80,13 @@ class Catalogue:
         Raises:
             InputError: with the nearest name, when there is none.
         """
-        if name not in self._entries:
-            raise unknown(self.kind, name, self._entries)
-        return self._entries[name]
+        if name in self._entries:
+            return self._entries[name]
+        prefix, _, rest = name.partition(":")
+        for family in self.families:
+            if rest and prefix == family.prefix:
+                return family.make(self[rest])
+        raise unknown(self.kind, name, [*self._entries, *(f"{family.prefix}:NAME" for family in self.families)])
 
 
 def check_options(config_class: Any, options: Mapping[str, Any], owner: str) -> dict[str, Any]:

@@ -61,7 +61,10 @@ def catalogues(files: Sequence[Path] = ()) -> Catalogues:
             raise InputError(f"the plug-in {path} gives no method: it needs a list called {' or '.join(LISTS)}")
         for name in given:
             found[name] += _entries(getattr(module, name), origin=origin, told=name)
-    return Catalogues(Catalogue("searcher", found["SEARCHERS"]), Catalogue("selector", found["SELECTORS"]))
+    return Catalogues(
+        Catalogue("searcher", found["SEARCHERS"], SEARCHERS.families),
+        Catalogue("selector", found["SELECTORS"], SELECTORS.families),
+    )
 
 
 def _packaged(point: EntryPoint) -> str:

@@ -42,7 +42,7 @@ class SelectorCase:
         Raises:
             InputError: when it cannot be loaded or configured.
         """
-        merged = {**PRESETS["smoke"].selectors.get(entry.name, {}), **entry.options, **options}
+        merged = {**PRESETS["smoke"].selectors.get((entry.of or entry).name, {}), **entry.options, **options}
         prepare_selector(Method(label=entry.name, entry=entry, options=merged))
         return cls(entry=entry, factory=entry.load(), options=merged)
 

@@ -108,7 +108,7 @@ def check_described(case: Case) -> None:
         require(isinstance(value, str) and bool(value), f"{member} is {value!r}, not a text")
     require(bool(factory.__doc__), "the class has no docstring")
     require(bool(entry.summary) and "\n" not in entry.summary, "the catalogue's summary is not one line")
-    if not entry.options:
+    if not entry.options and entry.of is None:
         require(factory.name == entry.name, f"the class is called {factory.name!r}, its entry {entry.name!r}")
     if hasattr(factory, "control"):
         require(factory.control == entry.control, f"control is {factory.control!r}, its entry has {entry.control!r}")

@@ -4,16 +4,44 @@ from __future__ import annotations
 
 from typing import Final
 
-from dartboard.benchmark.catalogue import Catalogue, Entry
+from dartboard.benchmark.catalogue import Catalogue, Entry, Family
+from dartboard.benchmark.errors import InputError
+
+
+def shuffled(criterion: Entry, name: str = "") -> Entry:
+    """The control that permutes a criterion's scores, `shuffled:NAME` unless it has a name of its own.
+
+    Raises:
+        InputError: when that is a control itself.
+    """
+    if criterion.control is not None:
+        raise InputError(f"only a criterion's scores can be shuffled, and {criterion.name!r} is a control")
+    return Entry(
+        name=name or f"shuffled:{criterion.name}",
+        place="dartboard.selectors.shuffled:shuffled",
+        summary=f"control: the scores of {criterion.name}, each edge's operations permuted",
+        options=criterion.options,
+        control="blind",
+        origin=criterion.origin,
+        of=criterion,
+    )
+
+
+MAGNITUDE: Final = Entry(
+    name="magnitude",
+    place="dartboard.selectors.magnitude:Magnitude",
+    summary="the largest mixing weight, `none` allowed (Liu et al. 2019)",
+)
+LEAVE_ONE_OUT: Final = Entry(
+    name="leave-one-out",
+    place="dartboard.selectors.leave_one_out:LeaveOneOut",
+    summary="DARTS-PT's scores of all edges at once: no projection between, no training",
+)
 
 SELECTORS: Final = Catalogue(
     "selector",
     [
-        Entry(
-            name="magnitude",
-            place="dartboard.selectors.magnitude:Magnitude",
-            summary="the largest mixing weight, `none` allowed (Liu et al. 2019)",
-        ),
+        MAGNITUDE,
         Entry(
             name="magnitude-no-none",
             place="dartboard.selectors.magnitude:Magnitude",
@@ -37,11 +65,7 @@ SELECTORS: Final = Catalogue(
             summary="DARTS-PT's loop with magnitude in place of perturbation (its ablation PT-Mag)",
             options={"criterion": "magnitude"},
         ),
-        Entry(
-            name="leave-one-out",
-            place="dartboard.selectors.leave_one_out:LeaveOneOut",
-            summary="DARTS-PT's scores of all edges at once: no projection between, no training",
-        ),
+        LEAVE_ONE_OUT,
         Entry(
             name="first-order",
             place="dartboard.selectors.first_order:FirstOrder",
@@ -236,20 +260,8 @@ SELECTORS: Final = Catalogue(
             options={"operations": ("skip_connect", "nor_conv_1x1", "nor_conv_3x3")},
             control="blind",
         ),
-        Entry(
-            name="shuffled-magnitude",
-            place="dartboard.selectors.shuffled:Shuffled",
-            summary="control: the mixing weights with each edge's operations permuted",
-            options={"criterion": "magnitude"},
-            control="blind",
-        ),
-        Entry(
-            name="shuffled-leave-one-out",
-            place="dartboard.selectors.shuffled:Shuffled",
-            summary="control: leave-one-out's scores with each edge's operations permuted",
-            options={"criterion": "leave-one-out"},
-            control="blind",
-        ),
+        shuffled(MAGNITUDE, "shuffled-magnitude"),
+        shuffled(LEAVE_ONE_OUT, "shuffled-leave-one-out"),
         Entry(
             name="prior",
             place="dartboard.selectors.prior:Prior",
@@ -268,5 +280,12 @@ SELECTORS: Final = Catalogue(
             summary="control: the table's best cell, the ceiling",
             control="truth",
         ),
+    ],
+    families=[
+        Family(
+            prefix="shuffled",
+            summary="control: the scores of the criterion NAME, each edge's operations permuted",
+            make=shuffled,
+        )
     ],
 )

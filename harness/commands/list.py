@@ -28,7 +28,12 @@ def _methods(kind: str, plugins: Sequence[Path]) -> list[Row]:
     found = catalogues(plugins)
     if kind == "searchers":
         return [_searcher(entry, found.searchers) for entry in found.searchers]
-    return [_named(entry) | {"control": entry.control} for entry in found.selectors]
+    rows = [_named(entry) | {"control": entry.control} for entry in found.selectors]
+    families: list[Row] = [
+        {"name": f"{family.prefix}:NAME", "summary": family.summary, "origin": None, "control": "blind"}
+        for family in found.selectors.families
+    ]
+    return [*(row for row in rows if not row["origin"]), *families, *(row for row in rows if row["origin"])]
 
 
 def _named(entry: Entry) -> Row:
@@ -62,7 +67,10 @@ def cost_factor(entry: Entry, searchers: Catalogue) -> float | None:
 
 
 def class_attribute(entry: Entry, name: str) -> str | None:
-    """A string that the class of `entry` sets in its body, read without importing it; None where there is none."""
+    """A string that the class of `entry` sets in its body, read without importing it; None where there is none.
+
+    Where a function makes the class, it is the one in the function.
+    """
     module, _, kind = entry.place.partition(":")
     try:
         spec = find_spec(module)
@@ -70,13 +78,13 @@ def class_attribute(entry: Entry, name: str) -> str | None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (ImportError, OSError, ValueError, SyntaxError, KeyError):
         return None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and node.name == kind:
-            for line in node.body:
-                targets = [line.target] if isinstance(line, ast.AnnAssign) else getattr(line, "targets", [])
-                value = getattr(line, "value", None)
-                if any(isinstance(t, ast.Name) and t.id == name for t in targets) and isinstance(value, ast.Constant):
-                    return str(value.value)
+    named = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == kind]
+    classes = (n for part in named for n in ast.walk(part) if isinstance(n, ast.ClassDef))
+    for line in (line for found in classes for line in found.body):
+        targets = [line.target] if isinstance(line, ast.AnnAssign) else getattr(line, "targets", [])
+        value = getattr(line, "value", None)
+        if any(isinstance(t, ast.Name) and t.id == name for t in targets) and isinstance(value, ast.Constant):
+            return str(value.value)
     return None
 
 
