@@ -132,8 +132,8 @@ def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["step", "--searcher", "spos"], "--searcher goes with the target 'searchers', not with 'step'"),
-        (["searchers", "--against", "reference"], "--against is for the targets supernet, step and select"),
+        (["step", "--searcher", "spos"], "the target 'step' has no use for --searcher"),
+        (["searchers", "--against", "reference"], "the target 'searchers' has no use for --against"),
         (["searchers", "--searcher", "spoz"], "unknown searcher that trains a supernet 'spoz'; did you mean 'spos'?"),
     ],
 )

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from dartboard.benchmark.errors import InputError
-from dartboard.harness.bench import TARGETS, Report, Settings, run_bench
+from dartboard.harness.bench import Report, Settings, run_bench
 
 if TYPE_CHECKING:
+    from dartboard.harness.bench_growth import GrowthReport
+    from dartboard.harness.bench_precision import PrecisionReport
     from dartboard.harness.bench_searchers import SearcherReport
 
 
+SIZES: Final = frozenset({"channels", "cells_per_stage", "image_size", "batch_size"})
+TAKES: Final = {
+    # the options that each target heeds, besides --json
+    **{name: SIZES | {"against", "rounds", "threads", "clock", "no_memory"} for name in ("supernet", "step", "select")},
+    "table": {"rounds", "threads", "clock"},
+    "images": {"image_size", "batch_size", "rounds", "threads", "clock"},
+    "startup": {"rounds"},
+    "searchers": SIZES | {"names", "rounds", "threads", "clock", "no_memory"},
+    "growth": SIZES | {"rounds", "threads", "clock", "no_memory"},
+    "precision": SIZES | {"rounds", "threads"},
+}
+
+
 @click.command(epilog="Example: dartboard bench step --against reference --channels 8 --cells-per-stage 1")
-@click.argument("target", type=click.Choice([*TARGETS, "searchers"]))
+@click.argument("target", type=click.Choice(list(TAKES)))
 @click.option(
     "--against", type=click.Choice(["reference"]), help="Let the readable form take part: supernet, step, select."
 )
@@ -30,28 +46,52 @@ if TYPE_CHECKING:
 @click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", help="cpu: the process's own time.")
 @click.option("--no-memory", is_flag=True, help="Leave out peak memory, which takes a process for each variant.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
 def command(
-    target: str, against: str | None, names: tuple[str, ...], no_memory: bool, as_json: bool, **options: Any
+    context: click.Context,
+    /,
+    target: str,
+    against: str | None,
+    names: tuple[str, ...],
+    no_memory: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Measure TARGET in rounds that take turns: medians, quartiles, ratios to the reference, and counts.
 
     supernet: a forward pass. step: one step of first-order DARTS. select: the 30 masks of leave-one-out on one batch.
     table: loading the embedded table, a million look-ups. images: ten batches. startup: two commands. searchers: a step
-    of every method that trains a supernet, over that of darts-v1, and its passes over darts-v1's.
+    of every method that trains a supernet, over that of darts-v1, and its passes over darts-v1's. growth: a step at
+    growing sizes. precision: what float32, TF32 (on CUDA) and bfloat16 do to gradients and criteria; its rounds are
+    batches.
     """
+    for name in options.keys() | {"against", "names", "no_memory"}:
+        if name not in TAKES[target] and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            option = "searcher" if name == "names" else name.replace("_", "-")
+            raise InputError(f"the target {target!r} has no use for --{option}: leave it out")
     settings = Settings(**options)
-    if names and target != "searchers":
-        raise InputError(f"--searcher goes with the target 'searchers', not with {target!r}")
     if target == "searchers":
-        if against is not None:
-            raise InputError("--against is for the targets supernet, step and select: no method has a readable form")
         from dartboard.harness.bench_searchers import run_searcher_bench
 
         costs = run_searcher_bench(settings, names, memory=not no_memory)
         click.echo(json.dumps(costs.as_json(), indent=2) if as_json else "\n".join(costs_as_text(costs)))
         return
+    if target in ("growth", "precision"):
+        found = _grow_or_compare(target, settings, memory=not no_memory)
+        click.echo(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(found.as_text()))
+        return
     report = run_bench(target, settings, reference=against is not None, memory=not no_memory)
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(as_text(report)))
+
+
+def _grow_or_compare(target: str, settings: Settings, *, memory: bool) -> GrowthReport | PrecisionReport:
+    if target == "growth":
+        from dartboard.harness.bench_growth import measure_growth
+
+        return measure_growth(settings, memory=memory)
+    from dartboard.harness.bench_precision import measure_precision
+
+    return measure_precision(settings)
 
 
 def as_text(report: Report) -> list[str]:
