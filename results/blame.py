@@ -201,11 +201,11 @@ def splits(records: Iterable[RunRecord], dataset: str) -> list[Split]:
     return found
 
 
-def blame(records: Sequence[RunRecord], dataset: str) -> list[Blame]:
-    """Every criterion on all supernets, then with each search method where there are several."""
+def blame(records: Sequence[RunRecord], dataset: str, *, each: bool = True) -> list[Blame]:
+    """Every criterion on all supernets, then with `each` search method where there are several."""
     everything = splits(records, dataset)
     found = []
-    for searcher in _groupings(split.search.searcher for split in everything):
+    for searcher in _groupings((split.search.searcher for split in everything), each):
         mine = [split for split in everything if searcher in (None, split.search.searcher)]
         found += [
             _blame(dataset, searcher, selector, [split for split in mine if split.selector == selector])
@@ -238,12 +238,12 @@ def _blame(dataset: str, searcher: str | None, selector: str, rows: Sequence[Spl
     )
 
 
-def extractions(records: Sequence[RunRecord], dataset: str) -> list[Extraction]:
-    """What all criteria together got out of all supernets, then out of each search method's where there are several."""
+def extractions(records: Sequence[RunRecord], dataset: str, *, each: bool = True) -> list[Extraction]:
+    """What all criteria got out of all supernets, then out of those of `each` search method where there are several."""
     first = {split.search: split for split in reversed(splits(records, dataset))}
     priors = {r.search: _accuracy(r) for r in judged(records, dataset) if r.selector == "prior" and r.control}
     found = []
-    for searcher in _groupings(search.searcher for search in reversed(first)):
+    for searcher in _groupings((search.searcher for search in reversed(first)), each):
         rows = [split for search, split in reversed(first.items()) if searcher in (None, search.searcher)]
         strata = [split.search.searcher for split in rows]
         known = [split for split in rows if split.search in priors]
@@ -283,9 +283,14 @@ def _luck(rows: Sequence[Split]) -> float | None:
 
 
 def rescues(
-    records: Sequence[RunRecord], dataset: str, *, reference: str = REFERENCE, good: float = GOOD_PERCENTILE
+    records: Sequence[RunRecord],
+    dataset: str,
+    *,
+    reference: str = REFERENCE,
+    good: float = GOOD_PERCENTILE,
+    each: bool = True,
 ) -> list[Rescue]:
-    """Any criterion, then each, on all supernets, then with each search method where there are several.
+    """Any criterion, then every one, on all supernets, then with `each` search method where there are several.
 
     A supernet is rescued when its cell by the reference had collapsed (`aggregate.collapsed`), and the criterion's has
     not and is at least at the percentile `good`.
@@ -293,7 +298,7 @@ def rescues(
     chosen = _by_supernet(record for record in judged(records, dataset) if record.control is None)
     chosen = {search: rows for search, rows in chosen.items() if any(row.selector == reference for row in rows)}
     found = []
-    for searcher in _groupings(search.searcher for search in chosen):
+    for searcher in _groupings((search.searcher for search in chosen), each):
         mine = {search: rows for search, rows in chosen.items() if searcher in (None, search.searcher)}
         others = dict.fromkeys(row.selector for rows in mine.values() for row in rows if row.selector != reference)
         if others:
@@ -346,10 +351,12 @@ def _good(record: RunRecord, good: float) -> bool:
 # Paired comparisons.
 
 
-def contrasts(records: Sequence[RunRecord], dataset: str, reference: str = REFERENCE) -> list[Contrast]:
+def contrasts(
+    records: Sequence[RunRecord], dataset: str, reference: str = REFERENCE, *, each: bool = True
+) -> list[Contrast]:
     """Every other selector but those that read the table against `reference`, where both came to a cell.
 
-    On all supernets, then with each search method where there are several. Holm's correction is over the criteria of
+    On all supernets, then with `each` search method where there are several. Holm's correction is over the criteria of
     one such family; a control's p is left as it is.
     """
     rows = judged(records, dataset)
@@ -360,7 +367,7 @@ def contrasts(records: Sequence[RunRecord], dataset: str, reference: str = REFER
         if record.selector != reference and record.control != "truth" and record.search in theirs
     ]
     found = []
-    for searcher in _groupings(record.searcher for record, _ in pairs):
+    for searcher in _groupings((record.searcher for record, _ in pairs), each):
         mine = [pair for pair in pairs if searcher in (None, pair[0].searcher)]
         family = [
             _contrast(dataset, searcher, selector, reference, [pair for pair in mine if pair[0].selector == selector])
@@ -504,10 +511,10 @@ def _by_supernet(records: Iterable[RunRecord]) -> dict[SearchKey, list[RunRecord
     return found
 
 
-def _groupings(searchers: Iterable[str]) -> list[str | None]:
-    """All together, then each by itself where there are several; nothing where there is none."""
+def _groupings(searchers: Iterable[str], each: bool) -> list[str | None]:
+    """All together (None), then `each` by itself where there are several; nothing where there is none."""
     names = list(dict.fromkeys(searchers))
-    return [None, *names] if len(names) > 1 else [None] if names else []
+    return [None, *(names if each and len(names) > 1 else [])] if names else []
 
 
 def _accuracy(record: RunRecord) -> float:

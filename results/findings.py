@@ -52,7 +52,7 @@ def findings(run: RunData, dataset: str) -> list[str]:
     if not known:
         return ["The table has no accuracy for these cells, so nothing can be said about them."]
     standings = criterion_standings(records, dataset, header=run.header)
-    found = extractions(records, dataset)
+    found = extractions(records, dataset, each=False)
     sentences = [
         _whose(records, dataset),
         _rescued(records, dataset),
@@ -78,7 +78,7 @@ def _whose(records: Sequence[RunRecord], dataset: str) -> str:
     """Whose the reference's regret is."""
     best = best_in_table(records, dataset, main_metric(records, dataset))
     metric = metric_words(judged(records, dataset)[0].metric or "//")
-    ours = next((entry for entry in blame(records, dataset) if entry.selector == REFERENCE), None)
+    ours = next((entry for entry in blame(records, dataset, each=False) if entry.selector == REFERENCE), None)
     if ours is None:
         return f"{REFERENCE} came to no cell here, so the criteria have nothing to be set against."
     over = f"on {count(ours.n, 'supernet')}"
@@ -109,7 +109,7 @@ def _whose(records: Sequence[RunRecord], dataset: str) -> str:
 
 def _rescued(records: Sequence[RunRecord], dataset: str) -> str:
     """Whether supernets that had collapsed under the reference were saved by another criterion."""
-    every = [entry for entry in rescues(records, dataset) if entry.searcher is None]
+    every = rescues(records, dataset, each=False)
     if not every:
         return f"No other criterion chose from the same supernets as {REFERENCE}, so that none could rescue them."
     anyone, *each = every
@@ -140,7 +140,7 @@ def _known_before(records: Sequence[RunRecord], dataset: str, found: Extraction 
             "Whether the supernets know more than that convolutions beat skips cannot be told: the constant control "
             "prior was not run."
         )
-    every = [c for c in contrasts(records, dataset, "prior") if c.searcher is None and c.control is None]
+    every = [c for c in contrasts(records, dataset, "prior", each=False) if c.control is None]
     sure = [c.selector for c in every if c.mean.above(0) and c.corrected_p <= SIGNIFICANT]
     gain, low, high = found.over_prior, *found.tries
     if sure:
@@ -156,13 +156,13 @@ def _known_before(records: Sequence[RunRecord], dataset: str, found: Extraction 
     if top is not None:
         sentence += f"; {top.selector}, the best ranked criterion, is {_off(top.mean)} it"
     if found.luck is not None:
-        sentence += f"; the best of as many random cells would be as good with a probability of {found.luck:.2g}"
+        sentence += f"; the best of as many random cells would be as good with a probability p {_is(found.luck)}"
     return sentence + "."
 
 
 def _against_magnitude(records: Sequence[RunRecord], dataset: str, standings: Standings) -> list[str]:
     """The best and the last criterion by rank, on the same supernets as the reference."""
-    against = {c.selector: c for c in contrasts(records, dataset) if c.searcher is None and c.control is None}
+    against = {c.selector: c for c in contrasts(records, dataset, each=False) if c.control is None}
     ranked = [row for row in standings.ranked if row.name in against]
     if not ranked:
         return []
@@ -183,9 +183,9 @@ def _gain(entry: Contrast) -> str:
     if entry.n == 1:
         return f"a cell {_off(entry.mean)} {entry.reference}'s (one supernet)"
     if test.smallest_p > SIGNIFICANT:
-        sure = f"p = {test.p:.2g}, and no lower than {test.smallest_p:.2g} is possible"
+        sure = f"p {_is(test.p)}, and no lower than {test.smallest_p:.2g} is possible"
     else:
-        sure = f"p = {test.p:.2g}, {entry.corrected_p:.2g} corrected for all criteria"
+        sure = f"p {_is(test.p)}, p {_is(entry.corrected_p)} corrected for all criteria"
     return (
         f"a cell {_off(entry.mean)} {entry.reference}'s (better on {entry.better}, equal on {entry.equal}, worse on "
         f"{entry.worse} of {entry.n}; {sure})"
@@ -213,7 +213,7 @@ def _against_random(records: Sequence[RunRecord], dataset: str) -> list[str]:
     """How many criteria are surely above each blind control, of those that chose from its supernets."""
     parts = []
     for control in BLIND:
-        rows = [c for c in contrasts(records, dataset, control) if c.searcher is None and c.control is None and c.n > 1]
+        rows = [c for c in contrasts(records, dataset, control, each=False) if c.control is None and c.n > 1]
         if rows:
             better = [entry.selector for entry in rows if entry.mean.above(0)]
             who = f" ({listed(better)})" if 0 < len(better) <= 3 else ""
@@ -264,6 +264,10 @@ def _off(estimate: Estimate) -> str:
 
 def _percent(estimate: Estimate) -> str:
     return f"{100 * estimate.value:.0f} %{_range(estimate, scale=100, digits=0)}"
+
+
+def _is(p: float) -> str:
+    return f"= {p:.2g}" if p >= 1e-4 else "< 0.0001"
 
 
 def _mean_of(estimate: Estimate) -> str:
