@@ -51,9 +51,14 @@ def prepare_diagnostic(asked: AskedDiagnostic) -> PreparedDiagnostic:
     return PreparedDiagnostic(diagnostic=asked.diagnostic, module=module, config=config)
 
 
-def of_epoch(asked: Iterable[PreparedDiagnostic]) -> list[PreparedDiagnostic]:
-    """Those that are measured when an epoch is over."""
-    return [prepared for prepared in asked if prepared.diagnostic.cheap]
+def of_epoch(asked: Iterable[PreparedDiagnostic], epoch: int) -> list[PreparedDiagnostic]:
+    """Those that are measured when an epoch (from 1) is over: cheap ones, and others where their `every` says so."""
+    return [prepared for prepared in asked if prepared.diagnostic.cheap or _due(prepared.config, epoch)]
+
+
+def _due(config: Any, epoch: int) -> bool:
+    every = getattr(config, "every", None)
+    return every is not None and epoch % every == 0
 
 
 def missing(

@@ -192,7 +192,7 @@ class SearchRun:
 
     def _diagnose_epoch(self, searcher: Searcher, mixture: NDArray[np.float64], trajectory: list[Any]) -> None:
         """Measure what is asked for of the epoch that is just over."""
-        asked = of_epoch(self.engine.diagnostics)
+        asked = of_epoch(self.engine.diagnostics, len(trajectory))
         if asked:
             now = TrainedSupernet(searcher=searcher, mixture=mixture, trajectory=np.array(trajectory, dtype=np.float64))
             for prepared in asked:

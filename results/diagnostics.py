@@ -1,11 +1,11 @@
 """What was measured of a supernet, besides what the search itself needs: records, and how they are written and read.
 
 `searches/<key>/diagnostics.jsonl` holds one `DiagnosticRecord` a line, appended durably. Cheap diagnostics have one for
-each epoch (of epoch k: of the supernet as epoch k left it), dear ones a single one, of the trained supernet: `epoch` is
-None. What each is, with its formula and source, stands in docs/diagnostics.md and in its file in harness/diagnostics/.
-The names, and the keys of `values`; E = 6 edges, O = 5 operations, `null` where a number is not finite or does not
-exist; p (E, O) are the mixing weights, averaged over the network's cells where each has its own; accuracies are in
-percent, losses and entropies in nats:
+each epoch (of epoch k: of the supernet as epoch k left it); dear ones have one of the trained supernet, whose `epoch`
+is None, and more where their option `every` asks for them. What each is, with its formula and source, stands in
+docs/diagnostics.md and in its file in harness/diagnostics/. The names, and the keys of `values`; E = 6 edges, O = 5
+operations, `null` where a number is not finite or does not exist; p (E, O) are the mixing weights, averaged over the
+network's cells where each has its own; accuracies are in percent, losses and entropies in nats:
 
     mixture           of each epoch; no images
         mixture (E, O) p · logits (E, O) ln p less its mean over the edge's operations, null on an edge where a p is 0 ·
@@ -112,6 +112,27 @@ def by_epoch(records: Iterable[DiagnosticRecord], name: str) -> dict[int, Mappin
     """The values of a cheap diagnostic by epoch, ascending; those that failed are left out."""
     found = {r.epoch: r.values for r in records if r.name == name and r.epoch is not None and r.error is None}
     return dict(sorted(found.items()))
+
+
+def none_predictions(records: Iterable[DiagnosticRecord]) -> tuple[int, int]:
+    """How often the cost of an edge foretold whether the logit of `none` rises on it in the next epoch.
+
+    By S. Xie et al., AISTATS 2021, arXiv:2009.01272, it does where the held-out derivative in that logit is negative.
+
+    Returns:
+        The pairs of edge and epoch in which it went as foretold, and all of which both are known.
+    """
+    records = list(records)
+    costs, mixtures = by_epoch(records, "operation-cost"), by_epoch(records, "mixture")
+    right = known = 0
+    for epoch in costs.keys() & mixtures.keys() & {later - 1 for later in mixtures}:
+        now, then = (mixtures[k]["logits"] for k in (epoch, epoch + 1))
+        for edge, derivative in enumerate(costs[epoch]["valid"]["none_gradient"]):
+            before, after = now[edge][0], then[edge][0]
+            if None not in (derivative, before, after) and derivative and before != after:
+                known += 1
+                right += (derivative < 0) == (after > before)
+    return right, known
 
 
 def of_trained(records: Iterable[DiagnosticRecord], name: str) -> Mapping[str, Any] | None:

@@ -254,7 +254,7 @@ def test_the_header_tells_what_was_measured_and_how(whole: Path, tmp_path: Path)
     import json
 
     options = json.loads((whole / "grid.json").read_text())["options"]["diagnostics"]
-    assert options["rank-correlation"] == {"cells": 5, "images": 8}
+    assert options["rank-correlation"] == {"cells": 5, "images": 8, "every": None}
     assert list(options) == [*CHEAP, *DEAR]
     other = engine(whole, settings=("diagnostic.rank-correlation.cells=6",))
     with pytest.raises(InputError, match="its diagnostic rank-correlation is"):
@@ -280,6 +280,17 @@ def test_what_cannot_be_measured_is_refused_before_anything_runs(
     with pytest.raises(InputError, match=message):
         engine(tmp_path / "new", diagnostics, settings=settings)
     assert not (tmp_path / "new").exists()
+
+
+def test_dear_ones_can_be_measured_in_the_course_of_a_search(tmp_path: Path) -> None:
+    """`every = 2` measures after epoch 2 of 3, too, and the search is as without it."""
+    engine(tmp_path / "a", "alpha-hessian", settings=("diagnostic.alpha-hessian.every=2",)).run()
+    assert [(entry["name"], entry["epoch"]) for entry in of(tmp_path / "a")] == [
+        ("alpha-hessian", 2),
+        ("alpha-hessian", None),
+    ]
+    engine(tmp_path / "b", "none").run()
+    assert epochs(tmp_path / "a") == epochs(tmp_path / "b")
 
 
 @pytest.mark.parametrize("searcher", ["drnas", "gdas", "gaea", "spos", "lambda-darts", "darts-v2"])

@@ -62,7 +62,7 @@ def test_a_finished_run_is_measured_from_its_checkpoints(finished: Path, tmp_pat
     assert kept == {name: (finished / name).read_bytes() for name in kept}
     header = read_header(finished)
     assert header is not None
-    assert header.options["diagnostics"]["rank-correlation"] == {"cells": 20, "images": 32}
+    assert header.options["diagnostics"]["rank-correlation"] == {"cells": 20, "images": 32, "every": None}
     before = diagnostics_path(finished / "searches" / SEARCH).read_bytes()
     assert dartboard("diagnose", str(finished), "--diagnostics", "rank-correlation", "--device", "cpu").exit_code == 0
     assert diagnostics_path(finished / "searches" / SEARCH).read_bytes() == before

@@ -14,6 +14,7 @@ from dartboard.results.diagnostics import (
     by_epoch,
     diagnostics_path,
     keep_diagnostics,
+    none_predictions,
     of_trained,
     read_costs,
     read_diagnostics,
@@ -96,3 +97,12 @@ def test_costs_add_up_by_diagnostic(tmp_path: Path) -> None:
         Cost("landscape", measured=1, failed=1, images=0, gradient_images=0, seconds=0.25),
     ]
     assert read_costs(tmp_path / "searches") == []
+
+
+def test_predictions_of_none_are_counted_by_hand() -> None:
+    """A negative derivative foretells a rise: right, wrong, and three edges of which nothing is known."""
+    logits = [[[0.0], [0.0], [None], [1.0], [0.0]], [[0.5], [0.5], [0.5], [1.0], [0.5]]]
+    records = [record("mixture", epoch, logits=rows) for epoch, rows in enumerate(logits, start=1)]
+    records += [record("operation-cost", k, valid={"none_gradient": [-1.0, 2.0, -1.0, -1.0, 0.0]}) for k in (1, 2)]
+    assert none_predictions(records) == (1, 2)
+    assert none_predictions(records[:2]) == (0, 0)

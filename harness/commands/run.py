@@ -63,6 +63,7 @@ def command(
     from dartboard.harness.engine import Engine, scored_by
     from dartboard.harness.grid import Overrides, read_grid
     from dartboard.harness.progress import listener
+    from dartboard.results.diagnostics import read_costs
 
     overrides = Overrides(
         preset=preset,
@@ -87,6 +88,11 @@ def command(
             told.end(f"interrupted; the same command goes on from the last epoch in {folder}")
             sys.exit(130)
     click.echo(f"{outcome.ok} runs are in {folder / 'records.jsonl'}", err=True)
+    costs = read_costs(folder)
+    if costs:
+        taken = sum(cost.seconds for cost in costs)
+        told = f"{len(costs)} diagnostics took {taken:.1f} s"
+        click.echo(f"{told} (each: `dartboard diagnose {folder} --diagnostics none`)", err=True)
     if report and outcome.ok:
         from dartboard.results.report import write_report
 

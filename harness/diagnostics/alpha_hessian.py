@@ -30,16 +30,17 @@ from dartboard.selectors._options import require_at_least
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """On how much.
+    """On how much, and when.
 
     Raises:
-        InputError: when there is no image.
+        InputError: when one is out of range.
     """
 
     images: int = 256  # of the validation half, rounded up to whole batches
+    every: int | None = None  # also measured after every so many epochs; None: of the trained supernet only
 
     def __post_init__(self) -> None:
-        require_at_least(self, 1, "images")
+        require_at_least(self, 1, "images", "every")
 
 
 def hessian(loss: SupernetLoss, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

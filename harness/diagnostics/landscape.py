@@ -46,9 +46,10 @@ class Config:
     radius: float = 1.0  # of the logits, Euclidean
     directions: int = 8
     images: int = 256  # of the validation half, rounded up to whole batches
+    every: int | None = None  # also measured after every so many epochs; None: of the trained supernet only
 
     def __post_init__(self) -> None:
-        require_at_least(self, 1, "directions", "images")
+        require_at_least(self, 1, "directions", "images", "every")
         require_positive(self, "radius")
 
 

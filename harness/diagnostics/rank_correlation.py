@@ -46,10 +46,11 @@ class Config:
 
     cells: int = 200  # of the 15,625
     images: int = 256  # of the validation half, rounded up to whole batches
+    every: int | None = None  # also measured after every so many epochs; None: of the trained supernet only
 
     def __post_init__(self) -> None:
         require_at_least(self, 2, "cells")
-        require_at_least(self, 1, "images")
+        require_at_least(self, 1, "images", "every")
         if self.cells > SPACE_SIZE:
             raise InputError(f"cells is at most {SPACE_SIZE}; got {self.cells}")
 
