@@ -13,6 +13,7 @@ from dartboard.benchmark.errors import InputError
 COMMANDS: Final = {
     # name: one line for `dartboard --help`; the command itself is commands/<name>.py (`-` read as `_`)
     "run": "Train supernets, apply every selector, look up every cell: a grid of runs.",
+    "select": "Apply selectors again to a run's supernets, on other batches: how far do answers scatter?",
     "status": "How far a run folder is.",
     "diagnose": "Measure a run folder's trained supernets, and show what measuring cost.",
     "report": "Write a run folder's report from its records.",

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dartboard.benchmark.contracts import Searcher, Selection, SelectionData, TrainedSupernet
+from dartboard.benchmark.contracts import Searcher, Selection, SelectionData, Selector, TrainedSupernet
 from dartboard.benchmark.epochs import EpochMeter, EpochResult, steps_of_epoch
 from dartboard.benchmark.space import Cell
 from dartboard.benchmark.streams import derive, stream
@@ -242,10 +242,25 @@ class SearchRun:
         """Where a long selection keeps its progress."""
         return FileJournal(self.folder / f"selection--{label}.pt", self.engine.device)
 
+    def data(self, trained: TrainedSupernet, *names: str | int) -> SelectionData:
+        """What a selection from `trained` may look at.
+
+        All criteria look at the same batches: those of a stream named by the seed, the data set and `names`.
+        """
+        if self.shared is None or self.shared.network is not trained.supernet:
+            self.shared = SharedEvaluations(trained.supernet, self.engine.device)
+        return SelectionData(
+            train=self.train,
+            valid=self.valid,
+            batch_size=self.searcher.protocol.batch_size,
+            progress=self.engine.listener.advance,
+            seed=derive(self.seed, "select", "images", self.key.dataset, *names),
+            epoch_images=math.ceil(self.facts["search_images"] / max(1, self.facts["search_epochs"])),
+            cache=self.shared,
+        )
+
     def select(self, trained: TrainedSupernet, label: str) -> Chosen:
         """Let one selector choose.
-
-        All criteria look at the same batches: those of a stream named by the seed and the data set.
 
         Raises:
             OverBudget: when it cannot keep to the grid's budget.
@@ -254,35 +269,41 @@ class SearchRun:
         engine, selector, budget = self.engine, self.engine.selectors[label], self.engine.grid.budget
         if not hasattr(selector, "select"):
             return Chosen(selector.choose(engine.truth, engine.metric(self.dataset.label)), 0.0, 0.0)
-        name = f"{self.key}, {label}"
-        engine.listener.begin(name, 1)
-        if self.shared is None or self.shared.network is not trained.supernet:
-            self.shared = SharedEvaluations(trained.supernet, engine.device)
-        self.shared.begin(engine.memory)
-        data = SelectionData(
-            train=self.train,
-            valid=self.valid,
-            batch_size=self.searcher.protocol.batch_size,
-            journal=self.journal(label),
-            progress=engine.listener.advance,
-            seed=derive(self.seed, "select", "images", self.key.dataset),
-            epoch_images=math.ceil(self.facts["search_images"] / max(1, self.facts["search_epochs"])),
-            cache=self.shared,
-        )
-        generator = stream(self.seed, "select", self.key.searcher, self.key.dataset, label)
+        data = replace(self.data(trained), journal=self.journal(label))
         fit = Fitted(selector, {}) if budget is None else fitted(selector, data, budget)
+        chosen = self.apply(trained, label, fit.selector, data)
+        if budget is None:
+            return chosen
+        check_spent(label, chosen.selection.images, budget)
+        notes = {**chosen.selection.notes, "within_budget": dict(fit.values)}
+        return chosen._replace(selection=replace(chosen.selection, notes=notes))
+
+    def apply(
+        self, trained: TrainedSupernet, label: str, selector: Selector, data: SelectionData, *names: str | int
+    ) -> Chosen:
+        """Let `selector` choose by `data`, its own draws from a stream named by `label` and `names`; and measure it.
+
+        Raises:
+            RuntimeError: when the selector changed the trained supernet or the global random state.
+        """
+        engine, name, shared = self.engine, f"{self.key}, {label}", self.shared
+        assert shared is not None
+        engine.listener.begin(name, 1)
+        shared.begin(engine.memory)
+        generator = stream(self.seed, "select", self.key.searcher, self.key.dataset, label, *names)
         with untouched(trained, name), engine.memory.part() as memory:
             started = time.perf_counter()
-            selection = fit.selector.select(trained, data, generator)
+            selection = selector.select(trained, data, generator)
             if engine.device.type == "cuda":
                 torch.cuda.synchronize(engine.device)
-            seconds = time.perf_counter() - started + self.shared.spared_seconds
-        if budget is not None:
-            check_spent(label, selection.images, budget)
-            selection = replace(selection, notes={**selection.notes, "within_budget": dict(fit.values)})
+            seconds = time.perf_counter() - started + shared.spared_seconds
         engine.listener.advance(1, 1)
-        added = (memory.added_mb, self.shared.spared_mb)
+        added = (memory.added_mb, shared.spared_mb)
         return Chosen(selection, seconds, max((mb for mb in added if mb is not None), default=None))
+
+    def forget(self) -> None:
+        """Keep no evaluation any more: what comes next looks at other batches."""
+        self.shared = None
 
 
 def average(mixture: Tensor) -> NDArray[np.float64]:

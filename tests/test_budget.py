@@ -31,7 +31,7 @@ BOUNDS = {
     "zero-cost-pt": "proposals that agree are validated once",
     "im-literal": "a difference along a vector of length 0 takes one side",
 }
-BUDGET = 700  # of the toy, whose halves have 10 images in batches of 6 and 4; 12 + 10 images an epoch of DARTS
+BUDGET = 250  # of the toy, whose halves have 10 images in batches of 6 and 4; 12 + 10 images an epoch of DARTS
 
 
 def toy_data() -> SelectionData:

@@ -1,0 +1,134 @@
+"""`dartboard select`: selectors applied again to the trained supernets of a run folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dartboard.harness.plugins import catalogues, plugin_option
+
+if TYPE_CHECKING:
+    from dartboard.results.repeats import Pooled
+
+
+@click.command(epilog="Example: dartboard select runs/quick --repeat 10 --selector leave-one-out --any-time")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--repeat", "repeats", default=10, show_default=True, help="How often, each time on other batches.")
+@click.option("--selector", "selectors", multiple=True, help="Only this one, of the run or a new one; may be repeated.")
+@click.option("--searcher", "searchers", multiple=True, help="Only supernets of this one; may be repeated.")
+@click.option("--dataset", "datasets", multiple=True, help="Only supernets searched on this one; may be repeated.")
+@click.option("--seeds", help="Only supernets of these seeds, like 0-3 or 0,2,5.")
+@click.option(
+    "--budget", "budgets", type=int, multiple=True, metavar="IMAGES",
+    help="Images that each selector may push, in place of the run's; may be repeated, for a curve.",
+)  # fmt: skip
+@click.option("--any-time", is_flag=True, help="Also after 1, 2, 4, ... batches (samples, cells) of each selector.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@plugin_option
+@click.option("--retry-failed", is_flag=True, help="Try the repeats again that failed before.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (see docs/selection.md).")
+def command(
+    folder: Path,
+    repeats: int,
+    selectors: tuple[str, ...],
+    searchers: tuple[str, ...],
+    datasets: tuple[str, ...],
+    seeds: str | None,
+    budgets: tuple[int, ...],
+    any_time: bool,
+    device: str,
+    plugins: tuple[Path, ...],
+    retry_failed: bool,
+    as_json: bool,
+) -> None:
+    """Apply selectors again to the trained supernets of the run folder DIR, and say how far their answers scatter.
+
+    The records go to DIR/repeats.jsonl; records.jsonl stays as it is. Interrupted, the same command goes on; with a
+    larger --repeat it adds to what is there. Exit codes: 0 all well, 1 some repeats failed, 2 bad input.
+    """
+    from dartboard.harness.engine import Engine
+    from dartboard.harness.progress import listener
+    from dartboard.harness.recorded import recorded_grid, recorded_header
+    from dartboard.harness.reselect import Plan, Reselection, asked_keys, asked_selectors, check_plan, narrowed
+    from dartboard.results.repeats import facts, pool, read_repeats, summarise_repeats
+
+    header, methods = recorded_header(folder), catalogues(plugins)
+    plan = Plan(repeats=repeats, budgets=budgets or (header.options.get("budget"),), any_time=any_time)
+    check_plan(plan)
+    chosen = asked_selectors(header, methods.selectors, selectors)
+    grid = recorded_grid(header, methods.searchers, selectors=chosen)
+    grid = narrowed(grid, searchers=searchers, datasets=datasets, seeds=seeds)
+    with listener() as told:
+        again = Reselection(Engine(grid, folder, device=device, listener=told, retry_failed=retry_failed), plan)
+        try:
+            again.run()
+        except KeyboardInterrupt:
+            told.end("interrupted; the same command goes on")
+            sys.exit(130)
+    labels = [method.label for method in chosen]
+    wanted = set(asked_keys(again.ok | again.failed, plan, labels))
+    searches = {
+        (s.label, d.label, seed) for s in grid.searchers for d in grid.datasets for seed in grid.seeds
+    }  # fmt: skip
+    records = [r for r in read_repeats(folder) if r.key in wanted and tuple(r.search) in searches]
+    scatters = summarise_repeats(records)
+    if as_json:
+        told_of = {"pooled": [facts(row) for row in pool(scatters)], "supernets": [facts(row) for row in scatters]}
+        click.echo(json.dumps(told_of, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        click.echo("\n".join(table(pool(scatters))))
+    if any(not record.ok for record in records):
+        sys.exit(1)
+
+
+def table(rows: Sequence[Pooled]) -> list[str]:
+    """What was found as lines of text: whole selections first, then what the parts of them give."""
+    lines: list[str] = []
+    heads = {
+        False: ("repeats", "accuracy", "std within", "std between", "modal cell", "score noise", "images"),
+        True: ("after", "accuracy", "std within", "modal cell", "score noise", "edges as in the end", "images"),
+    }
+    for partly, title in ((False, ""), (True, "Any-time curves: the same repeats, stopped earlier")):
+        chosen = [row for row in rows if (row.part is not None) == partly]
+        if not chosen:
+            continue
+        cells = [("searcher", "data set", "selector", "budget", *heads[partly])]
+        for row in chosen:
+            accuracy = row.accuracy
+            within, modal, noise = _number(row.within_std), _percent(row.modal_share), _number(row.noise)
+            images = "-" if row.images is None else f"{row.images:,.0f}"
+            failed = f" ({row.failed} failed)" if row.failed else ""
+            mean = "-" if accuracy is None else f"{accuracy.mean:.2f}"
+            if partly:
+                own: tuple[str, ...] = (f"{row.knob} {row.part:,}", mean, within, modal, noise, _percent(row.agreement))
+            else:
+                between = _number(None if accuracy is None else accuracy.std)
+                own = (f"{row.repeats} on {row.supernets}{failed}", mean, within, between, modal, noise)
+            budget = "-" if row.budget is None else f"{row.budget:,}"
+            cells.append((row.searcher, row.dataset, row.selector, budget, *own, images))
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines += ["", title] if title else []
+        for row_cells in cells:
+            left = (text.ljust(width) for text, width in zip(row_cells[:3], widths[:3], strict=True))
+            right = (text.rjust(width) for text, width in zip(row_cells[3:], widths[3:], strict=True))
+            lines.append("  ".join((*left, *right)))
+    return [
+        *lines,
+        "",
+        "Accuracy in percent, the mean over supernets. Std within: between repeats on one supernet (root mean square).",
+        "Std between: between the supernets' means. Modal cell: share of the repeats that chose the commonest cell.",
+        "Score noise: the scores' std over repeats, as a multiple of their spread over an edge's operations.",
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f} %"

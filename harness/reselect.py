@@ -1,0 +1,265 @@
+"""Selectors applied again to the trained supernets of a run folder, each time to other batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from dartboard.benchmark.catalogue import Catalogue, Entry
+from dartboard.benchmark.contracts import SelectionData, TrainedSupernet
+from dartboard.benchmark.errors import InputError, unknown
+from dartboard.harness.checkpoints import FileJournal, locked
+from dartboard.harness.devices import describe_device
+from dartboard.harness.diagnose import one_line
+from dartboard.harness.engine import Engine, rows
+from dartboard.harness.grid import Grid, Method, parse_seeds
+from dartboard.harness.presets import PRESETS
+from dartboard.harness.search_run import Chosen, SearchRun
+from dartboard.results.records import RunHeader
+from dartboard.results.repeats import RepeatKey, RepeatRecord, append_repeat, read_repeats
+from dartboard.selectors._budget import Fitted, Knob, check_spent, fitted, knobs_of, setting, turned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is asked for of each supernet and selector."""
+
+    repeats: int
+    budgets: tuple[int | None, ...] = (None,)
+    any_time: bool = False  # whether also after 1, 2, 4, ... units of the selector's last knob
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse a plan of nothing.
+
+    Raises:
+        InputError: quoting the number.
+    """
+    if plan.repeats < 1:
+        raise InputError(f"repeat is at least 1; got {plan.repeats}")
+    for budget in plan.budgets:
+        if budget is not None and budget < 1:
+            raise InputError(f"budget is a whole number of images, at least 1; got {budget}")
+
+
+def narrowed(grid: Grid, *, searchers: Sequence[str], datasets: Sequence[str], seeds: str | None) -> Grid:
+    """The grid of only those searches.
+
+    Raises:
+        InputError: for one that it has not.
+    """
+    for kind, names, known in (
+        ("searcher of this run", searchers, [method.label for method in grid.searchers]),
+        ("data set of this run", datasets, [dataset.label for dataset in grid.datasets]),
+        ("seed of this run", parse_seeds(seeds) if seeds is not None else (), grid.seeds),
+    ):
+        for name in names:
+            if name not in known:
+                raise unknown(kind, str(name), map(str, known))
+    return replace(
+        grid,
+        searchers=tuple(m for m in grid.searchers if not searchers or m.label in searchers),
+        datasets=tuple(d for d in grid.datasets if not datasets or d.label in datasets),
+        seeds=grid.seeds if seeds is None else parse_seeds(seeds),
+    )
+
+
+def asked_selectors(header: RunHeader, catalogue: Catalogue, labels: Sequence[str]) -> tuple[Method, ...]:
+    """The selectors of these labels: as the run has them, or a name of the catalogue under the run's preset.
+
+    Args:
+        header: the run's.
+        catalogue: of all selectors.
+        labels: () for all of the run's but its yardsticks.
+
+    Raises:
+        InputError: when there is none of that name, or it is a yardstick, which looks at nothing that could vary.
+    """
+    methods = []
+    for label in labels or header.selectors:
+        told = header.options["selectors"].get(label)
+        if told is None:
+            entry = catalogue[label]
+            preset = PRESETS[header.preset].selectors.get((entry.of or entry).name, {})
+            options = {**preset, **entry.options}
+        else:
+            entry = _entry(label, told["method"], catalogue)
+            options = {name: value for name, value in told.items() if name not in ("method", "origin")}
+        if entry.control != "truth":
+            methods.append(Method(label=label, entry=entry, options=options))
+        elif labels:
+            raise InputError(f"{label!r} reads the table and nothing else: there is nothing to repeat")
+    return tuple(methods)
+
+
+def _entry(label: str, name: str, catalogue: Catalogue) -> Entry:
+    """The catalogue's line of a class of that name: the label's own where there is one."""
+    try:
+        entry = catalogue[label]
+    except InputError:
+        return catalogue[name]
+    return entry if entry.load().name == name else catalogue[name]
+
+
+class Reselection:
+    """One plan on one run folder, which can be interrupted and goes on with the repeats that are not there yet.
+
+    Args:
+        engine: of the folder's grid, with the selectors that are asked for.
+        plan: what is asked for.
+    """
+
+    def __init__(self, engine: Engine, plan: Plan) -> None:
+        check_plan(plan)
+        self.engine, self.plan = engine, plan
+        self.ok: set[RepeatKey] = set()
+        self.failed: set[RepeatKey] = set()
+
+    def run(self) -> None:
+        """Select whatever has no record yet.
+
+        Raises:
+            InputError: when the folder's records came about otherwise, or none of its trained supernets is left.
+        """
+        engine = self.engine
+        with locked(engine.folder):
+            engine.header()  # so that another table, other images or other options are refused
+            for record in read_repeats(engine.folder):
+                (self.ok if record.ok else self.failed).add(record.key)
+            searches = [
+                SearchRun(engine, searcher, dataset, seed)
+                for dataset in engine.grid.datasets
+                for seed in engine.grid.seeds
+                for searcher in engine.searchers
+            ]
+            there = [run for run in searches if self._there(run)]
+            if not there:
+                raise InputError(
+                    f"{str(engine.folder)!r} keeps no trained supernet (searches/*/checkpoint.pt) of those asked for:"
+                    " `dartboard run` trains them anew in a folder of its own"
+                )
+            for run in there:
+                trained = run.search()
+                for repeat in range(1, self.plan.repeats + 1):
+                    run.forget()
+                    for label in engine.selectors:
+                        for budget in self.plan.budgets:
+                            self._select(run, trained, label, repeat, budget)
+                run.forget()
+
+    def _there(self, run: SearchRun) -> bool:
+        if run.complete:
+            return True
+        kept = (run.folder / "checkpoint.pt").is_file()
+        told = "its search is not over; `dartboard run` goes on with it" if kept else "its checkpoint is gone"
+        self.engine.listener.end(f"{run.key}: {told}")
+        return False
+
+    def _select(self, run: SearchRun, trained: TrainedSupernet, label: str, repeat: int, budget: int | None) -> None:
+        """One repeat of one selector, with the parts that are asked for."""
+        base = RepeatKey(*run.key, label, repeat, budget, None)
+        selector: Any = self.engine.selectors[label]
+        data = run.data(trained, "repeat", repeat)
+        try:
+            fit = Fitted(selector, {}) if budget is None else fitted(selector, data, budget)
+        except InputError as error:
+            if not self._done(base):
+                self._append(run, base, error=error)
+            return
+        knob = next(reversed(knobs_of(selector)), None)
+        whole = None if knob is None else setting(fit.selector, knob.field)
+        for part in [*(parts(knob, whole, data) if self.plan.any_time and knob else ()), None]:
+            key = base._replace(part=part)
+            if self._done(key):
+                continue
+            effort = whole if part is None else part
+            told: dict[str, Any] = {"knob": None if knob is None else knob.field, "effort": effort}
+            name = "--".join(map(str, ["repeat", label, repeat, *(n for n in (budget, part) if n is not None)]))
+            journal = FileJournal(run.folder / f"{name}.pt", self.engine.device)
+            try:
+                chooser = fit.selector if part is None or knob is None else turned(fit.selector, {knob.field: part})
+                chosen = run.apply(trained, label, chooser, replace(data, journal=journal), "repeat", repeat)
+                if budget is not None:
+                    check_spent(label, chosen.selection.images, budget)
+            except Exception as error:  # noqa: BLE001  (a failing repeat is a record, and the rest goes on)
+                self._append(run, key, error=error, **told)
+            else:
+                self._append(run, key, chosen=chosen, **told)
+                journal.remove()
+
+    def _done(self, key: RepeatKey) -> bool:
+        return key in self.ok or (key in self.failed and not self.engine.retry_failed)
+
+    def _append(
+        self,
+        run: SearchRun,
+        key: RepeatKey,
+        *,
+        chosen: Chosen | None = None,
+        error: Exception | None = None,
+        **told: Any,
+    ) -> None:
+        """Write a repeat's record."""
+        engine = self.engine
+        known = ("dartboard_version", "torch_version", "commit")
+        record = RepeatRecord(
+            **key._asdict(),
+            **told,
+            status="failed" if error else "ok",
+            error=one_line(error) if error else None,
+            control=engine.selectors[key.selector].control,
+            table_sha256=engine.truth.provenance.sha256,
+            device=describe_device(engine.device),
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            **{name: engine.versions[name] for name in known},
+        )
+        if chosen is not None:
+            selection, metric = chosen.selection, engine.metric(run.dataset.label)
+            record = replace(
+                record,
+                cell=str(selection.cell),
+                cell_number=selection.cell.number,
+                metric=str(metric),
+                accuracy=engine.truth.lookup(selection.cell, metric),
+                regret=engine.truth.regret(selection.cell, metric),
+                rank=engine.truth.rank(selection.cell, metric),
+                scores=None if selection.scores is None else rows(selection.scores),
+                selection_images=selection.images,
+                selection_gradient_images=selection.gradient_images,
+                selection_seconds=chosen.seconds,
+                selection_memory_mb=chosen.memory_mb,
+            )
+        append_repeat(engine.folder, record)
+        (self.ok if record.ok else self.failed).add(key)
+        (self.failed if record.ok else self.ok).discard(key)
+        engine.listener.end(f"{key}: {f'failed: {record.error}' if error else f'{record.accuracy:.2f} %'}")
+
+
+def parts(knob: Knob, whole: int | None, data: SelectionData) -> Iterator[int]:
+    """1, 2, 4, ... units of a knob, as far as they are less than all of it.
+
+    Args:
+        knob: that is turned.
+        whole: what it is set to; None: one pass over the images.
+        data: the images.
+    """
+    most = data.valid.steps(data.batch_size) if whole is None else whole
+    unit = 1
+    while unit < most:
+        if unit >= knob.least:
+            yield unit
+        unit *= 2
+
+
+def asked_keys(keys: Iterable[RepeatKey], plan: Plan, labels: Sequence[str]) -> list[RepeatKey]:
+    """Those of `keys` that a plan asked for."""
+    return [
+        key
+        for key in keys
+        if key.selector in labels
+        and key.repeat <= plan.repeats
+        and key.budget in plan.budgets
+        and (plan.any_time or key.part is None)
+    ]
