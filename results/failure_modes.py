@@ -329,7 +329,7 @@ def _judged_images(record: RunRecord, options: Mapping[str, Any]) -> int | None:
     """Over how many images the scores are accuracies in percent, or None where they are something else."""
     if options.get("criterion") != "accuracy" or record.valid_images is None:
         return None
-    batches = options.get("batches")
+    batches = record.notes.get("within_budget", {}).get("batches", options.get("batches"))
     return record.valid_images if batches is None else min(record.valid_images, batches * (record.batch_size or 0))
 
 
@@ -835,8 +835,10 @@ def _no_epochs() -> Found:
 
 
 def _measured(case: Case, name: str) -> tuple[Mapping[str, Any], Found]:
-    """A diagnostic's values, and what to answer where the one that is wanted is missing."""
+    """A diagnostic of the trained supernet, or else of the last epoch; and what to answer where it is missing."""
     values = of_trained(case.diagnostics, name)
+    if values is None:
+        values = next(reversed(by_epoch(case.diagnostics, name).values()), None)
     if values is not None:
         return values, _untold(f"{name} was measured, and came to no number", f"diagnostic {name}")
     error = next((r.error for r in case.diagnostics if r.name == name and r.error), None)

@@ -124,9 +124,11 @@ def _rescued(records: Sequence[RunRecord], dataset: str) -> str:
     if not saved:
         return f"{collapse}, and no other criterion chose a good cell from any of them."
     by = listed(f"{entry.selector} {len(entry.rescued)} of {len(entry.collapsed)}" for entry in saved[:3])
+    n = len(anyone.collapsed)
+    of_these = "each of these" if len(anyone.rescued) == n else f"{len(anyone.rescued)} of these {n}"
     return (
-        f"{collapse}; another criterion, picked after the fact, chose a good cell from {len(anyone.rescued)} of these "
-        f"{len(anyone.collapsed)}, {_percent(anyone.rate)}: {by}."
+        f"{collapse}; another criterion, picked after the fact, chose a good cell from {of_these}, "
+        f"{_percent(anyone.rate)}: {by}."
     )
 
 

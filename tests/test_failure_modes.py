@@ -212,6 +212,8 @@ def test_the_images_of_some_batches_count() -> None:
     found = fm.budget_starvation(case(record, options={"criterion": "accuracy", "batches": 20}), LIMITS)
     assert "by 200 images" in found.evidence
     assert "closest: 10 images" in found.evidence
+    within = dataclasses.replace(record, notes={"within_budget": {"batches": 10}})
+    assert "by 100 images" in fm.budget_starvation(case(within, options={"criterion": "accuracy"}), LIMITS).evidence
 
 
 def test_scores_of_unknown_noise_cannot_be_judged() -> None:
@@ -289,6 +291,13 @@ def test_a_missing_diagnostic_is_named(judge: Any) -> None:
     assert failed.evidence == f"{name} failed: out of memory"
     empty = judge(case(diagnostics=(measured(name),)), LIMITS)
     assert (empty.answer, empty.evidence) == ("unknown", f"{name} was measured, and came to no number")
+
+
+def test_the_last_epochs_measurement_stands_in_for_the_trained_supernets() -> None:
+    """A dear diagnostic that was taken in the course of the search only is judged by its last time."""
+    first, last = ({"accuracy_mixture": 60.0, "accuracy_cell": 60.0 - gap, "gap": gap} for gap in (2.0, 15.0))
+    records = (measured("discretisation-gap", at=5, **first), measured("discretisation-gap", at=10, **last))
+    assert told(fm.discretisation_gap(case(diagnostics=records), LIMITS)) == ("present", 15.0)
 
 
 def test_a_single_eigenvalue_is_judged_by_its_size() -> None:

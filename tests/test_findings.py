@@ -63,7 +63,7 @@ def test_the_selection_is_blamed_where_its_whole_interval_is() -> None:
     )
     assert said[1] == (
         "magnitude's cell had collapsed (at least 4 skips, or no convolution) on 5 of 5 supernets; another criterion, "
-        "picked after the fact, chose a good cell from 5 of these 5, 100 % (57 to 100): perturbation 5 of 5."
+        "picked after the fact, chose a good cell from each of these, 100 % (57 to 100): perturbation 5 of 5."
     )
     assert said[2] == (
         "That the supernets know more than a constant is not shown: the best cell that any criterion chose, picked "
@@ -171,7 +171,8 @@ def test_a_real_runs_sentences_are_true() -> None:
     assert "; 93 % (" in whose
     assert ", and 1.09 points (" in whose
     assert (
-        "on 6 of 8 supernets; another criterion, picked after the fact, chose a good cell from 6 of these 6" in rescued
+        "on 6 of 8 supernets; another criterion, picked after the fact, chose a good cell from each of these, 100 %"
+        in rescued
     )
     assert rescued.endswith("leave-one-out 6 of 6, perturbation 4 of 6 and perturbation-loss 1 of 3.")
     assert known.startswith("That the supernets know more than a constant is not shown: ")
