@@ -193,7 +193,7 @@ def counted(network: nn.Module, batch: int) -> Iterator[Passes]:
                 watch(gradient, share)
 
         if logits.requires_grad:
-            logits.register_hook(seen)
+            logits.register_hook(seen)  # type: ignore[no-untyped-call]  # torch has no type
 
     def after(module: nn.Module, arguments: Any, logits: Tensor) -> None:  # noqa: ARG001  (a hook's arguments)
         share = len(logits) / batch

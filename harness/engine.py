@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.ground_truth import Metric
 from dartboard.benchmark.images import ImageSplit, describe, load_images, search_halves
 from dartboard.benchmark.space import Cell
@@ -26,11 +27,20 @@ from dartboard.harness.devices import MemoryMeter, describe_device, find_device
 from dartboard.harness.diagnose import missing, one_line, prepare_diagnostic
 from dartboard.harness.grid import Dataset, Grid
 from dartboard.harness.header import merged
-from dartboard.harness.prepare import PreparedSearcher, prepare_searcher, prepare_selector, settings
+from dartboard.harness.prepare import (
+    PreparedQuerySearch,
+    PreparedSearcher,
+    prepare_query_search,
+    prepare_searcher,
+    prepare_selector,
+    settings,
+)
 from dartboard.harness.provenance import versions
+from dartboard.harness.query_run import QueryRun
 from dartboard.harness.recorded import recorded_header, with_diagnostics
 from dartboard.harness.search_run import Chosen, Listener, SearchRun
 from dartboard.results.records import (
+    QUERIES,
     RunHeader,
     RunKey,
     RunRecord,
@@ -78,8 +88,11 @@ class Engine:
         self.given_metric = None if grid.metric is None else Metric.parse(grid.metric)
         if self.given_metric is not None:
             self.truth.lookup(Cell.from_number(0), self.given_metric)  # so that an unknown one is refused now
-        self.searchers = [prepare_searcher(method) for method in grid.searchers]
+        self.searchers = [prepare_searcher(method) for method in grid.searchers if not method.entry.queries]
+        self.query_searches = [prepare_query_search(method) for method in grid.searchers if method.entry.queries]
         self.selectors = {method.label: prepare_selector(method) for method in grid.selectors}
+        if QUERIES in self.selectors:
+            raise InputError(f"no selector can be called {QUERIES!r}: that is what searches without a supernet record")
         self.diagnostics = [prepare_diagnostic(asked) for asked in grid.diagnostics]
         self.images = {dataset.label: load_images(dataset.source) for dataset in grid.datasets}
         for searcher in self.searchers:  # so that an impossible size is refused before anything is trained
@@ -93,12 +106,13 @@ class Engine:
     @property
     def keys(self) -> list[RunKey]:
         """Every run of the grid, in order."""
+        pairs = [(searcher.label, selector) for searcher in self.searchers for selector in self.selectors]
+        pairs += [(search.label, QUERIES) for search in self.query_searches]
         return [
-            RunKey(searcher.label, dataset.label, seed, selector)
+            RunKey(searcher, dataset.label, seed, selector)
             for dataset in self.grid.datasets
             for seed in self.grid.seeds
-            for searcher in self.searchers
-            for selector in self.selectors
+            for searcher, selector in pairs
         ]
 
     def run(self) -> Outcome:
@@ -111,6 +125,8 @@ class Engine:
                 for seed in self.grid.seeds:
                     for searcher in self.searchers:
                         self._search_and_select(searcher, dataset, seed)
+                    for search in self.query_searches:
+                        self._query(search, dataset, seed)
         asked = set(self.keys)
         return Outcome(ok=len(self.ok & asked), failed=len(self.failed & asked))
 
@@ -159,6 +175,21 @@ class Engine:
                 run.journal(label).remove()
                 self.listener.end(f"{record.key}: {record.accuracy:.2f} %  {record.cell}")
 
+    def _query(self, search: PreparedQuerySearch, dataset: Dataset, seed: int) -> None:
+        """Run a search that trains single cells, unless it has its record."""
+        run = QueryRun(self, search, dataset, seed)
+        self._tell()
+        if run.key in (self.ok if self.retry_failed else self.ok | self.failed):
+            return
+        try:
+            selection = run.search()
+        except Exception as error:  # noqa: BLE001  (a failing run is a record, and the grid goes on)
+            self.listener.end(f"{run.key}: failed: {one_line(error)}")
+            self._append(run, QUERIES, error=error)
+        else:
+            record = self._append(run, QUERIES, chosen=Chosen(selection, 0.0, 0.0))
+            self.listener.end(f"{record.key}: {record.accuracy:.2f} %  {record.cell}  ({record.queries} trained cells)")
+
     def _unmeasured(self, search: SearchKey) -> bool:
         """Whether a search that led to a cell lacks a diagnostic that can still be made up for."""
         folder = search_folder(self.folder, search)
@@ -173,13 +204,14 @@ class Engine:
 
     def _append(
         self,
-        run: SearchRun,
+        run: SearchRun | QueryRun,
         label: str,
         *,
         chosen: Chosen | None = None,
         error: Exception | None = None,
     ) -> RunRecord:
         """Write a run's record."""
+        about = {} if isinstance(run, QueryRun) else self._about_supernet(run, label)
         record = RunRecord(
             searcher=run.searcher.label,
             dataset=run.dataset.label,
@@ -187,12 +219,7 @@ class Engine:
             selector=label,
             status="failed" if error else "ok",
             error=one_line(error) if error else None,
-            control=self.selectors[label].control,
-            selection_budget=self.grid.budget,
             preset=self.grid.preset,
-            channels=self.grid.channels,
-            cells_per_stage=self.grid.cells_per_stage,
-            batch_size=run.searcher.protocol.batch_size,
             table=self.truth.provenance.name,
             table_sha256=self.truth.provenance.sha256,
             table_official=self.truth.provenance.official,
@@ -201,6 +228,7 @@ class Engine:
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
             **self.versions,
             **run.facts,
+            **about,
         )
         if chosen is not None:
             selection = chosen.selection
@@ -232,6 +260,16 @@ class Engine:
         self._tell()
         return record
 
+    def _about_supernet(self, run: SearchRun, label: str) -> dict[str, Any]:
+        """What a record tells of a supernet and its selector."""
+        return {
+            "control": self.selectors[label].control,
+            "selection_budget": self.grid.budget,
+            "channels": self.grid.channels,
+            "cells_per_stage": self.grid.cells_per_stage,
+            "batch_size": run.searcher.protocol.batch_size,
+        }
+
     def metric(self, dataset: str) -> Metric:
         """What a run on `dataset` is scored by."""
         return self.given_metric or self.truth.default_metric(dataset)
@@ -262,9 +300,12 @@ class Engine:
         """What the folder's records follow from; checked against what the folder holds already."""
         grid = self.grid
         halves = {
-            dataset.label: self.halves(dataset.label, self.searchers[0].protocol, device="meta")
+            dataset.label: self.halves(dataset.label, searcher.protocol, device="meta")
             for dataset in grid.datasets
+            for searcher in self.searchers[:1]
         }
+        prepared = {searcher.label: (searcher.factory.name, searcher.config) for searcher in self.searchers}
+        prepared |= {found.label: (found.search.name, found.search.config) for found in self.query_searches}
         provenance = self.truth.provenance
         header = RunHeader(
             name=grid.name,
@@ -284,10 +325,7 @@ class Engine:
                 "table": grid.table,
                 "sizes": {"exactly": dict(grid.images), "at_most": dict(grid.at_most)},
                 "sources": {dataset.label: dataset.source for dataset in grid.datasets},
-                "searchers": {
-                    method.label: settings(method, searcher.factory.name, searcher.config)
-                    for method, searcher in zip(grid.searchers, self.searchers, strict=True)
-                },
+                "searchers": {method.label: settings(method, *prepared[method.label]) for method in grid.searchers},
                 "selectors": {
                     method.label: settings(method, selector.name, selector.config)
                     for method, selector in zip(grid.selectors, self.selectors.values(), strict=True)
@@ -304,6 +342,8 @@ class Engine:
 
     def _reduction(self, halves: Mapping[str, tuple[ImageSplit, ImageSplit]]) -> str:
         """In plain words, how far this is from the literature's supernet."""
+        if not halves:
+            return "no supernet is trained"
         grid = self.grid
         parts = []
         if (grid.channels, grid.cells_per_stage) != (16, 5):

@@ -167,7 +167,12 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
         name=content["name"],
         preset=preset_name,
         searchers=_methods(
-            content, "searcher", overrides.searchers, searchers, {**preset.search, **content.get("search", {})}
+            content,
+            "searcher",
+            overrides.searchers,
+            searchers,
+            {**preset.search, **content.get("search", {})},
+            preset.searchers,
         ),
         selectors=_methods(content, "selector", overrides.selectors, selectors, {}, preset.selectors),
         datasets=_datasets(content, overrides.datasets),
@@ -261,7 +266,8 @@ def _methods(
         entry = catalogue[name]
         source = (entry.of or entry).name
         theirs = {k: v for k, v in sections.get(source, {}).items() if k != "method"} if entry.of else {}
-        merged = {**(preset or {}).get(source, {}), **entry.options, **shared, **theirs, **options}
+        common = {} if entry.queries else shared  # a supernet's; a search that trains single cells has none
+        merged = {**(preset or {}).get(source, {}), **entry.options, **common, **theirs, **options}
         methods.append(Method(label=_label(label, kind), entry=entry, options=merged))
     for label in sections:
         if (

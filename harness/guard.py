@@ -29,6 +29,20 @@ def untouched(trained: TrainedSupernet, who: str) -> Iterator[None]:
         raise RuntimeError(f"{who} changed what it must leave alone: {', '.join(changed[:3])}")
 
 
+@contextlib.contextmanager
+def global_state_kept(who: str) -> Iterator[None]:
+    """Make sure that what happens inside leaves the global random state alone.
+
+    Raises:
+        RuntimeError: naming what was changed.
+    """
+    before = {k: v.clone() if isinstance(v, Tensor) else v for k, v in global_random_state().items()}
+    yield
+    changed = differences(before, global_random_state())
+    if changed:
+        raise RuntimeError(f"{who} changed what it must leave alone: {', '.join(changed[:3])}")
+
+
 def fingerprint(trained: TrainedSupernet) -> dict[str, Any]:
     """All that a selector must leave alone, by name."""
     facts = global_random_state() | flat(trained.searcher.state_dict())

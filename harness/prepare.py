@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from dartboard.benchmark.catalogue import Entry, check_options
-from dartboard.benchmark.contracts import Selector, Yardstick
+from dartboard.benchmark.contracts import QuerySearch, Selector, Yardstick
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.supernet import SupernetConfig
 from dartboard.harness.grid import Method
@@ -18,6 +18,7 @@ from dartboard.searchers._training import resolve_protocol
 STATE: Final = ("restart_weight_optimizer", "state_dict", "load_state_dict")
 STEPS: Final = ("mixture", "finished", "begin_epoch", "step", *STATE)
 SEARCHER_MEMBERS: Final = ("name", "paper", "config_class", *STEPS)
+QUERY_MEMBERS: Final = ("name", "paper", "config_class", "search")
 SELECTOR_MEMBERS: Final = ("name", "paper", "control", "config_class")
 
 
@@ -63,6 +64,27 @@ def prepare_searcher(method: Method) -> PreparedSearcher:
     return PreparedSearcher(label=method.label, factory=factory, protocol=protocol, config=config)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedQuerySearch:
+    """A search of the grid that trains single cells, built."""
+
+    label: str
+    search: QuerySearch
+
+
+def prepare_query_search(method: Method) -> PreparedQuerySearch:
+    """Load the class of a search that trains single cells, and build it.
+
+    Raises:
+        InputError: when an option is unknown or its value cannot be used, or the class is no such search.
+    """
+    factory = _load(method.entry, "search that trains single cells", QUERY_MEMBERS)
+    with told_of(f"searcher {method.label}"):
+        options = check_options(factory.config_class, method.options, f"the searcher {method.label!r}")
+        search: QuerySearch = factory(factory.config_class(**options))
+    return PreparedQuerySearch(label=method.label, search=search)
+
+
 def prepare_selector(method: Method) -> Selector | Yardstick:
     """Load a selector's class and build it.
 
@@ -100,4 +122,5 @@ def told_of(owner: str) -> Iterator[None]:
 def settings(method: Method, name: str, config: Any) -> dict[str, Any]:
     """What a run's header tells of a method: its class's name, the plug-in it is of, its configuration; JSON values."""
     origin = {} if method.entry.origin is None else {"origin": method.entry.origin}
-    return {"method": name, **origin, **asdict(config)}
+    queries = {"queries": True} if method.entry.queries else {}
+    return {"method": name, **origin, **queries, **asdict(config)}

@@ -18,6 +18,7 @@ class Preset:
     train_images: int | None = None  # at most
     valid_images: int | None = None  # at most
     search: Mapping[str, Any] = field(default_factory=dict)  # fields of the protocol, for every searcher
+    searchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # options by searcher
     selectors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # options by selector
     diagnostics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # options by diagnostic
 
@@ -31,6 +32,11 @@ PRESETS: Final[Mapping[str, Preset]] = {
         train_images=128,
         valid_images=128,
         search={"epochs": 2, "batch_size": 32},
+        searchers={
+            "random-search": {"budget": 20},
+            "regularised-evolution": {"budget": 20},
+            "svge-bo": {"budget": 20, "initial": 10, "batch": 5, "state": 8, "latent": 4, "cells": 100, "epochs": 2},
+        },
         selectors={
             **{name: {"interval": 1} for name in ("perturbation", "perturbation-loss", "pt-magnitude", "sgas")},
             **{name: {"samples": 2} for name in ("shapley", "shapley-unbiased")},
@@ -76,6 +82,11 @@ PRESETS: Final[Mapping[str, Preset]] = {
         train_images=6400,
         valid_images=6400,
         search={"epochs": 50, "architecture_learning_rate": 3e-3},
+        searchers={
+            "random-search": {"budget": 300},
+            "regularised-evolution": {"budget": 300},
+            "svge-bo": {"budget": 300, "initial": 50, "batch": 25},
+        },
     ),
     "paper": Preset(summary="the literature's: C=16, N=5, all images at full size, the protocol's own epochs"),
 }

@@ -53,7 +53,9 @@ def recorded_grid(
     return Grid(
         name=header.name,
         preset=header.preset,
-        searchers=tuple(_method(label, told, searchers) for label, told in options["searchers"].items()),
+        searchers=tuple(
+            _method(label, told, searchers) for label, told in options["searchers"].items() if not told.get("queries")
+        ),
         selectors=selectors,
         datasets=tuple(Dataset(label=label, source=source) for label, source in options["sources"].items()),
         seeds=header.seeds,

@@ -87,11 +87,13 @@ def verify(kind: Literal["searcher", "selector"], entry: Entry) -> Iterator[Verd
         InputError: when the method cannot be loaded or configured.
     """
     # They import this module.
-    from dartboard.harness import searcher_checks, selector_checks
+    from dartboard.harness import query_checks, searcher_checks, selector_checks
 
     case: Case
     checks: Sequence[Callable[[Any], None]]
-    if kind == "searcher":
+    if entry.queries:
+        case, checks = query_checks.QueryCase.of(entry), query_checks.CHECKS
+    elif kind == "searcher":
         case, checks = searcher_checks.SearcherCase.of(entry), searcher_checks.CHECKS
     elif entry.control == "truth":
         case, checks = selector_checks.SelectorCase.of(entry), selector_checks.YARDSTICK_CHECKS

@@ -7,7 +7,16 @@ from itertools import product
 from pathlib import Path
 
 from dartboard.benchmark.errors import InputError
-from dartboard.results.records import RunKey, SearchKey, read_epochs, read_header, read_records, search_folder
+from dartboard.results.records import (
+    QUERIES,
+    RunKey,
+    SearchKey,
+    asks_queries,
+    read_epochs,
+    read_header,
+    read_records,
+    search_folder,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +80,8 @@ def read_progress(folder: Path) -> Progress:
     beyond = [SearchKey(*key[:3]) for key in status]  # recorded under a wider grid
     searches = []
     for search in dict.fromkeys([*asked, *beyond]):
-        keys = {RunKey(*search, selector) for selector in header.selectors if search in asked}
+        selectors = (QUERIES,) if asks_queries(header, search.searcher) else header.selectors
+        keys = {RunKey(*search, selector) for selector in selectors if search in asked}
         keys |= {key for key in status if SearchKey(*key[:3]) == search}
         searches.append(
             SearchProgress(

@@ -37,6 +37,9 @@ SCHEMA_VERSION: Final = 1
 MEASUREMENT_SUFFIXES: Final = ("_seconds", "_mb", "_at")
 """Fields whose names end so were measured, and differ from one execution to the next; all others are bit for bit."""
 
+QUERIES: Final = "queries"
+"""The selector's place in the record of a search that trains single cells: it chooses by itself."""
+
 ACCURACY_PREFIX: Final = "accuracy_"
 
 
@@ -98,6 +101,7 @@ class RunRecord:
     search_epochs: int | None = None
     search_steps: int | None = None
     search_images: int | None = None  # images pushed through the supernet by the search
+    queries: int | None = None  # trained cells that the search asked for; None: it trained a supernet
     selection_images: int | None = None  # images pushed forward by the selector, gradient passes included
     selection_gradient_images: int | None = None  # images of which the selector took a gradient
     selection_budget: int | None = None  # images that the selector was allowed to push; None: no bound
@@ -289,6 +293,11 @@ def comparable(record: RunRecord) -> dict[str, Any]:
 
 
 # Reading and writing.
+
+
+def asks_queries(header: RunHeader, searcher: str) -> bool:
+    """Whether the search method of this label trains single cells, and so has one record, of the selector `QUERIES`."""
+    return bool(header.options.get("searchers", {}).get(searcher, {}).get("queries"))
 
 
 def append_record(folder: Path, record: RunRecord) -> None:

@@ -133,6 +133,27 @@ SEARCHERS: Final = Catalogue(
             passes=(4, 4),
         ),
         Entry(
+            name="zarts-mgs",
+            place="dartboard.searchers.zarts:Zarts",
+            summary="ZARTS, alpha moves by random steps that trained weights judge (Wang et al. 2022)",
+            options={"variant": "mgs"},
+            passes=(6.4, 5.1),
+        ),
+        Entry(
+            name="zarts-rs",
+            place="dartboard.searchers.zarts:Zarts",
+            summary="the same with a gradient from differences along random directions",
+            options={"variant": "rs"},
+            passes=(7.5, 6),
+        ),
+        Entry(
+            name="zarts-gld",
+            place="dartboard.searchers.zarts:Zarts",
+            summary="the same with the best of random steps of falling length, or none",
+            options={"variant": "gld"},
+            passes=(7.5, 6),
+        ),
+        Entry(
             name="robust-darts",
             place="dartboard.searchers.robust_darts:RobustDarts",
             summary="DARTS that ends when the validation loss bends too sharply in alpha (Zela et al. 2020)",
@@ -155,6 +176,30 @@ SEARCHERS: Final = Catalogue(
             place="dartboard.searchers.shapley_nas:ShapleyNas",
             summary="Shapley-NAS, logits follow sampled Shapley values, after a warm-up (Xiao et al. 2022)",
             passes=(33, 1),  # of the steps that measure, the first 40 of an epoch; (2, 1) of the others
+        ),
+        Entry(
+            name="random-search",
+            place="dartboard.searchers.random_search:RandomSearch",
+            summary="trains cells drawn uniformly, no supernet (Li, Talwalkar 2019)",
+            queries=True,
+        ),
+        Entry(
+            name="regularised-evolution",
+            place="dartboard.searchers.regularised_evolution:RegularisedEvolution",
+            summary="trains the children of good cells, no supernet (Real et al. 2019)",
+            queries=True,
+        ),
+        Entry(
+            name="svge-bo",
+            place="dartboard.searchers.svge_bo:SvgeBo",
+            summary="Bayesian optimisation on a graph embedding of cells, no supernet (Lukasik et al. 2021)",
+            queries=True,
+        ),
+        Entry(
+            name="ista-nas",
+            place="dartboard.searchers.ista_nas:IstaNas",
+            summary="ISTA-NAS, one operation an edge, recovered from a trained compressed code (Yang et al. 2020)",
+            passes=(2, 2),
         ),
     ],
 )

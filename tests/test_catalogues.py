@@ -12,7 +12,7 @@ import pytest
 from dartboard.benchmark.catalogue import Catalogue, Entry, check_options
 from dartboard.benchmark.errors import InputError
 from dartboard.harness.grid import Method
-from dartboard.harness.prepare import prepare_searcher, prepare_selector
+from dartboard.harness.prepare import prepare_query_search, prepare_searcher, prepare_selector
 from dartboard.searchers import _catalogue as searchers_catalogue
 from dartboard.selectors import _catalogue as selectors_catalogue
 
@@ -93,7 +93,11 @@ def test_a_file_tells_its_source_and_how_it_differs(kind: str, entry: Entry) -> 
 def test_an_entrys_options_build_a_configuration(kind: str, entry: Entry) -> None:
     """The options of an entry are fields of a frozen, documented configuration, which has defaults for the others."""
     method = Method(label=entry.name, entry=entry, options=entry.options)
-    built: Any = prepare_searcher(method) if kind == "searchers" else prepare_selector(method)
+    built: Any
+    if entry.queries:
+        built = prepare_query_search(method).search
+    else:
+        built = prepare_searcher(method) if kind == "searchers" else prepare_selector(method)
     config = built.config
     assert dataclasses.is_dataclass(config)
     assert type(config).__doc__

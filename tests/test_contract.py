@@ -48,6 +48,7 @@ def searcher_runs() -> list[Any]:
     return [
         pytest.param(entry, options, check, id=f"{entry.name}-{protocol}{check_name(check)}")
         for entry in SEARCHERS
+        if not entry.queries
         for protocol, options in (("", {}), ("autodl-", {"protocol": "autodl"}))
         for check in searcher_checks.CHECKS
         if not (options or is_variant(entry, SEARCHERS)) or check_name(check) in OF_OPTIONS

@@ -407,7 +407,7 @@ def test_a_device_that_is_not_here_is_refused(tmp_path: Path, device: str) -> No
         Engine(grid, tmp_path, device=device, listener=Silent())
 
 
-@pytest.mark.parametrize("entry", list(SEARCHERS), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", [e for e in SEARCHERS if not e.queries], ids=lambda entry: entry.name)
 def test_without_options_a_method_runs_as_it_was_published(entry: Entry) -> None:
     """A grid that says nothing of a searcher trains it under its Config's own protocol, and `protocol` replaces it."""
     method = Method(label=entry.name, options={}, entry=entry)
