@@ -499,9 +499,20 @@ def _standings(
 
 
 def judged(records: Iterable[RunRecord], dataset: str) -> list[RunRecord]:
-    """The records of one data set that came to a cell with a known regret, by the metric of the first of them."""
+    """The records of one data set that came to a cell with a known regret, by the metric of the first of them.
+
+    A criterion that was undecided is left out: its cell is that of the tie-break, not its own.
+    """
     known = [r for r in records if r.dataset == dataset and r.ok and r.accuracy is not None and r.regret is not None]
-    return [record for record in known if record.metric == known[0].metric]
+    return [record for record in known if record.metric == known[0].metric and not undecided(record)]
+
+
+def undecided(record: RunRecord) -> bool:
+    """Whether a criterion's best score is shared on every edge, as magnitude's under a uniform mixture."""
+    if record.control is not None or not record.scores:
+        return False
+    best = [sorted((score for score in row if score is not None), reverse=True)[:2] for row in record.scores]
+    return all(len(two) == 2 and two[0] == two[1] for two in best)
 
 
 def _by_supernet(records: Iterable[RunRecord]) -> dict[SearchKey, list[RunRecord]]:

@@ -35,7 +35,7 @@ from dartboard.benchmark.space import (
 from dartboard.benchmark.strength import rank_agreement
 from dartboard.results import statistics as st
 from dartboard.results.aggregate import main_metric, trajectory
-from dartboard.results.blame import REFERENCE, judged
+from dartboard.results.blame import REFERENCE, judged, undecided
 from dartboard.results.diagnostics import DiagnosticRecord, by_epoch, of_trained
 from dartboard.results.records import EpochRecord, RunRecord, SearchKey
 from dartboard.results.rundata import RunData
@@ -290,9 +290,9 @@ def budget_starvation(case: Case, limits: Thresholds) -> Found:
     however the images fall: 2 · 2⁻⁵ > 0.05); they are told apart for sure by more than z √(2 a (1 - a) / n), a their
     mean; between the two it stays open. Source: [OWN].
     """
-    record = case.runs[0] if case.runs else None
-    if record is None or not record.ok:
+    if _cell(case) is None:
         return _failed(case)
+    record = case.runs[0]
     if record.scores is None:
         return _untold(f"{record.selector} gives operations no scores", "a criterion that scores operations")
     z = NormalDist().inv_cdf(1 - limits.alpha / 2)
@@ -470,6 +470,8 @@ def magnitude_not_strength(case: Case, limits: Thresholds) -> Found:
     if case.strength is None:
         return _untold(*NO_STRENGTH)
     weights, strength = np.array(case.epochs[-1].mixture), np.array(case.strength)
+    if (np.ptp(weights, axis=1) == 0).all():
+        return _untold("the mixing weights are equal, and rank nothing", "a search that moves its mixture")
     each = rank_agreement(weights, strength)
     prior = rank_agreement(np.argsort(PRIOR_ORDER)[None].astype(np.float64), strength)
     right, mean = int((weights.argmax(axis=1) == strength.argmax(axis=1)).sum()), float(each.mean())
@@ -530,7 +532,7 @@ def no_better_than_prior(case: Case, limits: Thresholds) -> Found:
     the sum of n uniform numbers (`statistics.chance_test`). Source: [OWN], after Yu et al. 2020, "Evaluating the search
     phase" (quoted). With few seeds it is present for want of evidence, too.
     """
-    done = [record for record in case.runs if record.ok and record.accuracy is not None]
+    done = _decided(case)
     if len(done) < 2:
         return _untold(f"{count(len(done), 'supernet')} cannot tell it from chance", "two seeds or more")
     percentiles = [record.percentile for record in done if record.percentile is not None]
@@ -561,7 +563,7 @@ def seed_instability(case: Case, limits: Thresholds) -> Found:
     convolutions have a standard deviation of 1.15 points, with five of 0.87 and with six of 0.60, so that a method that
     just avoids collapse stays about there.
     """
-    done = [record for record in case.runs if record.ok and record.accuracy is not None]
+    done = _decided(case)
     accuracies = [record.accuracy for record in done if record.accuracy is not None]
     if len(accuracies) < 2:
         return _untold(f"{count(len(accuracies), 'seed')} came to a cell", "two seeds or more")
@@ -821,11 +823,20 @@ def _tally(rows: Sequence[Verdict]) -> Tally:
 
 
 def _cell(case: Case) -> Cell | None:
-    record = case.runs[0] if case.runs else None
-    return Cell.parse(record.cell) if record is not None and record.ok and record.cell else None
+    decided = _decided(case)
+    return Cell.parse(decided[0].cell) if decided and decided[0].cell else None
+
+
+def _decided(case: Case) -> list[RunRecord]:
+    """The choices that came to a cell with an accuracy, by scores that decide."""
+    return [record for record in case.runs if record.ok and record.accuracy is not None and not undecided(record)]
 
 
 def _failed(case: Case) -> Found:
+    if any(undecided(record) for record in case.runs):
+        return _untold(
+            "the best scores are equal on every edge, so that the cell is the tie-break's", "a criterion that decides"
+        )
     error = next((record.error for record in case.runs if record.error), "it left no record")
     return _untold(f"the run came to no cell: {error}", "the run again (--retry-failed)")
 

@@ -30,6 +30,7 @@ from dartboard.results.blame import (
     extractions,
     judged,
     rescues,
+    undecided,
 )
 from dartboard.results.records import RunRecord
 from dartboard.results.rundata import RunData
@@ -50,7 +51,7 @@ def findings(run: RunData, dataset: str) -> list[str]:
         return [f"No run came to a cell: {_all(len(records))} failed, the first with: {records[0].error}."]
     known = judged(records, dataset)
     if not known:
-        return ["The table has no accuracy for these cells, so nothing can be said about them."]
+        return _undecided(done) or ["The table has no accuracy for these cells, so nothing can be said about them."]
     standings = criterion_standings(records, dataset, header=run.header)
     found = extractions(records, dataset, each=False)
     sentences = [
@@ -61,6 +62,7 @@ def findings(run: RunData, dataset: str) -> list[str]:
         *_passed_through(run, dataset),
         *_against_random(records, dataset),
         *_not_ranked(standings, known),
+        *_undecided(done),
     ]
     failed = len(records) - len(done)
     if failed:
@@ -236,6 +238,15 @@ def _not_ranked(standings: Standings, known: Sequence[RunRecord]) -> list[str]:
     if single and len(seeds) > 1:
         sentences.append(f"Of {listed(single)} there is one seed only, which ranks nothing.")
     return sentences
+
+
+def _undecided(done: Sequence[RunRecord]) -> list[str]:
+    """The choices that were none."""
+    rows = [f"{record.selector} with {record.searcher}" for record in done if undecided(record)]
+    if not rows:
+        return []
+    each = [f"{name} ({count(rows.count(name), 'supernet')})" for name in dict.fromkeys(rows)]
+    return [f"Left out, for the best scores are equal on every edge and tell nothing: {listed(each)}."]
 
 
 # Words.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from dartboard.results.blame import (
     rescues,
     searcher_standings,
     splits,
+    undecided,
 )
 from dartboard.results.records import RunHeader, RunRecord, read_records
 
@@ -132,6 +134,19 @@ def test_failed_runs_and_other_metrics_are_left_out() -> None:
     assert [(split.search.seed, split.criteria) for split in splits(records, "digits")] == [(0, 1), (1, 1)]
     assert splits(records, "other") == []
     assert judged([], "digits") == []
+
+
+def test_a_tie_on_every_edge_is_no_choice() -> None:
+    """Under a uniform mixture magnitude's cell is the tie-break's: it is nobody's to blame, to rescue or to rank."""
+    flat, one = ((0.2,) * 5,) * 6, ((0.2,) * 5,) * 5 + ((0.3, 0.2, 0.2, 0.2, 0.1),)
+    tied = replace(chosen("magnitude", 10.0), scores=flat)
+    other = replace(chosen("a", 93.0), scores=one)
+    excluded = replace(chosen("b", 93.0), scores=((None, 0.2, 0.2, 0.1, 0.1),) * 6)
+    assert [undecided(record) for record in (tied, other, excluded)] == [True, False, True]
+    assert not undecided(replace(tied, control="blind"))
+    assert [split.selector for split in splits([tied, other, excluded], "digits")] == ["a"]
+    assert rescues([tied, other], "digits") == []
+    assert contrasts([tied, other], "digits") == []
 
 
 def test_extractions_by_hand() -> None:

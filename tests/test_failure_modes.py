@@ -105,6 +105,16 @@ def test_a_failed_run_cannot_be_judged() -> None:
             assert found.needs == ("the run again (--retry-failed)",)
 
 
+def test_a_tie_is_no_choice() -> None:
+    """Where the best scores are equal on every edge the cell is the tie-break's: the modes of choices are unknown."""
+    tied = chosen(Cell((0,) * 6), scores=((0.2,) * 5,) * 6)
+    for entry in fm.MODES:
+        if entry.scope != "supernet":
+            assert entry.judge(case(tied), LIMITS).answer == "unknown", entry.key
+    assert "tie-break" in fm.none_takeover(case(tied), LIMITS).evidence
+    assert "rank nothing" in fm.magnitude_not_strength(case(epochs=(epoch(1),), strength=strengths()), LIMITS).evidence
+
+
 def test_disconnection_is_a_matter_of_paths() -> None:
     """With none on all three edges into the output nothing is live; with none elsewhere a path is left."""
     cut = fm.disconnection(case(chosen(Cell((3, 3, 3, 0, 0, 0)))), LIMITS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,20 @@ def test_a_criterion_that_failed_somewhere_is_not_ranked() -> None:
     assert "Not ranked: lucky (one supernet)." in said
     assert "2 runs of 9 failed and are left out." in said
     assert any(s.startswith("From the same supernets steady got a cell as good") for s in said)
+
+
+def test_ties_are_left_out_and_said() -> None:
+    """A search whose mixture stays uniform has no largest weight: its magnitude is named, and not counted."""
+    whole = run(magnitude=[10.0, 10.0], a=[93.0, 93.0])
+    flat = tuple(
+        (i, replace(r, scores=((0.2,) * 5,) * 6) if r.selector == "magnitude" else r) for i, r in whole.records
+    )
+    said = findings(replace(whole, records=flat), "digits")
+    assert said[0].startswith("magnitude came to no cell here")
+    tie = "Left out, for the best scores are equal on every edge and tell nothing: magnitude with darts (2 supernets)."
+    assert tie in said
+    only = findings(replace(whole, records=flat[:2]), "digits")
+    assert only == [tie]
 
 
 def test_lost_cells_are_counted() -> None:
