@@ -205,7 +205,7 @@ def score_noise(scores: NDArray[np.float64]) -> float | None:
     """
     if len(scores) < 2:
         return None
-    finite = np.isfinite(scores).all(axis=0)
+    finite = np.asarray(np.isfinite(scores).all(axis=0))
     luck = np.mean(scores.var(axis=0, ddof=1)[finite]) if finite.any() else 0.0
     means = scores.mean(axis=0)
     spread = [np.var(row[kept], ddof=1) for row, kept in zip(means, finite, strict=True) if kept.sum() > 1]

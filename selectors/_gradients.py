@@ -14,6 +14,7 @@ the network: all gradients are returned.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -120,7 +121,7 @@ class SupernetLoss:
             result = compute()
             return result, self.images - before
 
-        key = (what, self.kind, self.norm, self.around, *more, *(part for batch in batches for part in batch))
+        key: list[Tensor | str] = [what, self.kind, self.norm, self.around, *more, *chain.from_iterable(batches)]
         result, pushed = kept(self.cache, self.network, key, counted)
         self.images = before + pushed
         return result

@@ -97,7 +97,7 @@ def table(rows: Sequence[Pooled]) -> list[str]:
         chosen = [row for row in rows if (row.part is not None) == partly]
         if not chosen:
             continue
-        cells = [("searcher", "data set", "selector", "budget", *heads[partly])]
+        cells: list[tuple[str, ...]] = [("searcher", "data set", "selector", "budget", *heads[partly])]
         for row in chosen:
             accuracy = row.accuracy
             within, modal, noise = _number(row.within_std), _percent(row.modal_share), _number(row.noise)

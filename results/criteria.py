@@ -1,0 +1,364 @@
+"""How well the scores of criteria tell true operation strength, beside what controls would: pure functions of records.
+
+True strength is the table's alone (`benchmark/strength.py`): the average and the best accuracy of all cells with an
+operation on an edge. Agreement is by rank, since scores have units of their own:
+
+    edges   Spearman's rho or Kendall's tau-b over the 5 operations of an edge, averaged over the 6 edges
+    all     the same over all 30 at once, which also asks whether scores compare between edges
+
+Where all scores (or strengths) are equal the agreement is 0; a score that is not finite, of an excluded operation,
+ranks last. Over pairs i, j, tau-b = Σ sign(a_i - a_j) sign(b_i - b_j) / sqrt(Σ sign(a_i - a_j)² · Σ sign(b_i - b_j)²) (M. G.
+Kendall, "The treatment of ties in ranking problems", Biometrika 33, 1945).
+
+A criterion is held against its controls on the same supernets, pair by pair: `prior` (a constant order), `random` and
+its kin (which have no scores), the criterion's own scores shuffled, and a *random order*, whose agreement is 0 on the
+average.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dartboard.benchmark.space import E, O
+from dartboard.benchmark.strength import average_strength, best_strength, grid, rank_agreement
+from dartboard.results.aggregate import Summary, summarise
+from dartboard.results.records import RunRecord
+from dartboard.results.statistics import PairedTest, generator, holm, permutation_test
+from dartboard.results.wording import markdown_table, mean_std, number
+
+Matrix = NDArray[np.float64]  # (E, O)
+
+TRUTHS: Final = ("average", "best")
+MEASURES: Final = ("spearman", "kendall")
+FIGURES: Final = tuple(
+    f"{measure}_{scope}_{truth}" for truth in TRUTHS for scope in ("edges", "all") for measure in MEASURES
+)
+"""The eight figures of agreement, like `spearman_edges_average`."""
+
+TESTED: Final = ("accuracy", "spearman_edges_average", "spearman_edges_best")
+"""What criteria are held against their controls in."""
+
+RANDOM_ORDER: Final = "random order"
+SIGNIFICANT: Final = 0.05
+
+
+def true_strengths(column: ArrayLike) -> dict[str, Matrix]:
+    """The average and the best accuracy of each operation on each edge, by the names of `TRUTHS`.
+
+    Args:
+        column: (15625,), accuracies by `Cell.number`; a constant added to all changes no rank.
+
+    Raises:
+        InputError: when there are not so many values.
+    """
+    values = grid(column)
+    return {"average": average_strength(values), "best": best_strength(values)}
+
+
+def tau_b(a: ArrayLike, b: ArrayLike) -> float:
+    """Kendall's tau-b of two lists; 0 where one of them is constant."""
+    first, second = (np.greater.outer(x, x) * 1.0 - np.less.outer(x, x) for x in (a, b))
+    norm = sqrt(float(np.square(first).sum() * np.square(second).sum()))
+    return float((first * second).sum()) / norm if norm else 0.0
+
+
+def rho(a: ArrayLike, b: ArrayLike) -> float:
+    """Spearman's rank correlation of two lists; 0 where one of them is constant."""
+    return float(rank_agreement(np.asarray(a)[None], np.asarray(b)[None])[0])
+
+
+def agreement(scores: Matrix, strengths: Mapping[str, Matrix]) -> dict[str, float]:
+    """All of `FIGURES` for scores (E, O)."""
+    found = {}
+    for truth in TRUTHS:
+        strength = strengths[truth]
+        for measure, correlate in (("spearman", rho), ("kendall", tau_b)):
+            edges = [correlate(mine, true) for mine, true in zip(scores, strength, strict=True)]
+            found[f"{measure}_edges_{truth}"] = statistics.fmean(edges)
+            found[f"{measure}_all_{truth}"] = correlate(scores.ravel(), strength.ravel())
+    return found
+
+
+def random_order_std(measure: str, n: int) -> float:
+    """The standard deviation of the agreement of n things in random order with an order without ties.
+
+    1/sqrt(n - 1) of Spearman's rho, sqrt(2(2n + 5)/(9n(n - 1))) of Kendall's tau.
+    """
+    return sqrt(1 / (n - 1)) if measure == "spearman" else sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))
+
+
+def score_array(record: RunRecord) -> Matrix | None:
+    """(E, O), minus infinity where a score is not finite; None where the record has none."""
+    if record.scores is None:
+        return None
+    return np.array([[-np.inf if x is None else x for x in row] for row in record.scores])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriterionRow:
+    """One selector over the supernets of a search method."""
+
+    searcher: str | None  # None: all of them together
+    selector: str
+    control: str | None
+    failed: int
+    accuracy: Summary | None  # percent
+    regret: Summary | None  # percentage points
+    rank: float | None  # the median; 1 is the best cell
+    scored: int  # runs with scores
+    figures: Mapping[str, Summary]  # by the names of `FIGURES`; {} without scores
+    images: Summary | None  # pushed by a selection
+
+
+def criteria(records: Sequence[RunRecord], column: ArrayLike) -> list[CriterionRow]:
+    """Every selector, by search method; then over all methods where there are several. A selector's failed runs count.
+
+    Args:
+        records: of one data set and one metric.
+        column: (15625,), the accuracies that judged them, perhaps but for a constant.
+
+    Raises:
+        InputError: when the column is none of the whole space.
+    """
+    strengths = true_strengths(column)
+    groups: dict[tuple[str | None, str], list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault((record.searcher, record.selector), []).append(record)
+    if len({record.searcher for record in records}) > 1:
+        for record in records:
+            groups.setdefault((None, record.selector), []).append(record)
+    return [_criterion(searcher, selector, rows, strengths) for (searcher, selector), rows in groups.items()]
+
+
+def _criterion(
+    searcher: str | None, selector: str, rows: Sequence[RunRecord], strengths: Mapping[str, Matrix]
+) -> CriterionRow:
+    done = [record for record in rows if record.ok]
+    ranks = [record.rank for record in done if record.rank is not None]
+    found = [agreement(scores, strengths) for record in done if (scores := score_array(record)) is not None]
+    figures = {name: summarise(each[name] for each in found) for name in FIGURES}
+    return CriterionRow(
+        searcher=searcher,
+        selector=selector,
+        control=rows[0].control,
+        failed=len(rows) - len(done),
+        accuracy=summarise(record.accuracy for record in done),
+        regret=summarise(record.regret for record in done),
+        rank=statistics.median(ranks) if ranks else None,
+        scored=len(found),
+        figures={name: summary for name, summary in figures.items() if summary is not None},
+        images=summarise(record.selection_images for record in done),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgainstControl:
+    """A criterion against one of its controls on the same supernets."""
+
+    selector: str
+    against: str  # a control, or `RANDOM_ORDER`
+    measure: str  # of `TESTED`
+    difference: Summary  # the criterion's minus the control's
+    better: int
+    equal: int
+    worse: int
+    test: PairedTest
+    corrected_p: float  # Holm's, over all comparisons in this measure
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `not told apart`."""
+        if self.corrected_p >= SIGNIFICANT:
+            return "not told apart"
+        return "better" if self.difference.mean > 0 else "worse"
+
+
+def against_controls(records: Sequence[RunRecord], column: ArrayLike, *, dataset: str = "") -> list[AgainstControl]:
+    """Every criterion against each of its controls in each measure; Holm's correction within a measure.
+
+    Args:
+        records: of one data set and one metric.
+        column: as `criteria`'s.
+        dataset: a name for the stream that signs are drawn from where there are too many to go through.
+
+    Raises:
+        InputError: when the column is none of the whole space.
+    """
+    strengths = true_strengths(column)
+    values: dict[str, dict[str, dict[Any, float]]] = {}  # by measure, selector and supernet
+    for record in records:
+        if not record.ok:
+            continue
+        scores = score_array(record)
+        told = {} if scores is None else agreement(scores, strengths)
+        for measure in TESTED:
+            value = record.accuracy if measure == "accuracy" else told.get(measure)
+            if value is not None:
+                values.setdefault(measure, {}).setdefault(record.selector, {})[record.search] = value
+    kinds = {record.selector: record.control for record in records}
+    found = []
+    for measure in TESTED:
+        mine = values.get(measure, {})
+        rows = []
+        for selector in (name for name in kinds if kinds[name] is None and name in mine):
+            for control in (name for name in kinds if kinds[name] == "blind" and name in mine):
+                if _controls(control, selector):
+                    shared = [search for search in mine[selector] if search in mine[control]]
+                    rows.append((selector, control, [mine[selector][s] - mine[control][s] for s in shared]))
+            if measure != "accuracy":
+                rows.append((selector, RANDOM_ORDER, list(mine[selector].values())))
+        rows = [row for row in rows if row[2]]
+        tests = [permutation_test(d, generator("criteria", dataset, measure, s, c)) for s, c, d in rows]
+        for (selector, control, differences), test, p in zip(rows, tests, holm([t.p for t in tests]), strict=True):
+            difference = summarise(differences)
+            assert difference is not None
+            found.append(
+                AgainstControl(
+                    selector=selector,
+                    against=control,
+                    measure=measure,
+                    difference=difference,
+                    better=sum(d > 0 for d in differences),
+                    equal=sum(d == 0 for d in differences),
+                    worse=sum(d < 0 for d in differences),
+                    test=test,
+                    corrected_p=p,
+                )
+            )
+    return found
+
+
+def _controls(control: str, selector: str) -> bool:
+    """Whether a control is one of this criterion: of another's shuffled scores it is not."""
+    shuffled = control.removeprefix("shuffled").lstrip(":-") if control.startswith("shuffled") else selector
+    return shuffled == selector
+
+
+# As tables.
+
+
+def criterion_cells(rows: Iterable[CriterionRow]) -> list[dict[str, Any]]:
+    """criteria.csv: one row for each selector and search method, and one for a random order."""
+    rows = list(rows)
+    cells = []
+    for row in rows:
+        told: dict[str, Any] = {
+            "searcher": row.searcher or "all",
+            "selector": row.selector,
+            "control": row.control,
+            "ok": 0 if row.accuracy is None else row.accuracy.n,
+            "failed": row.failed,
+            **_spread("accuracy", row.accuracy),
+            **_spread("regret", row.regret),
+            "rank_median": row.rank,
+            "scored": row.scored,
+        }
+        for name in FIGURES:
+            told |= _spread(name, row.figures.get(name))
+        cells.append(told | _spread("selection_images", row.images))
+    chance: dict[str, Any] = {"searcher": "all", "selector": RANDOM_ORDER, "control": "chance"}
+    for name in FIGURES:
+        measure, scope, _ = name.split("_")
+        std = random_order_std(measure, O) / sqrt(E) if scope == "edges" else random_order_std(measure, E * O)
+        chance |= {f"{name}_mean": 0.0, f"{name}_std": round(std, 6)}
+    return [*cells, chance]
+
+
+def control_cells(found: Iterable[AgainstControl]) -> list[dict[str, Any]]:
+    """criteria-tests.csv: one row for each comparison."""
+    return [
+        {
+            "selector": entry.selector,
+            "against": entry.against,
+            "measure": entry.measure,
+            "n": entry.difference.n,
+            **_spread("difference", entry.difference),
+            "better": entry.better,
+            "equal": entry.equal,
+            "worse": entry.worse,
+            "p": round(entry.test.p, 6),
+            "smallest_p": round(entry.test.smallest_p, 6),
+            "method": entry.test.method,
+            "holm_p": round(entry.corrected_p, 6),
+            "verdict": entry.verdict,
+        }
+        for entry in found
+    ]
+
+
+def criteria_markdown(rows: Sequence[CriterionRow], found: Sequence[AgainstControl]) -> str:
+    """criteria.md: the table of criteria, best agreement first, what controls reach, and what the tests say."""
+    names = (
+        *("spearman_edges_average", "spearman_edges_best", "kendall_edges_average", "kendall_edges_best"),
+        "spearman_all_average",
+    )
+    head: tuple[str, ...] = (
+        *("searcher", "selector", "supernets", "accuracy", "regret", "median rank"),
+        *("Spearman, average", "Spearman, best", "Kendall, average", "Kendall, best", "Spearman, average, all 30"),
+    )
+
+    def line(row: CriterionRow) -> tuple[str, ...]:
+        name = f"*{row.selector}*" if row.control else row.selector
+        rank = "-" if row.rank is None else f"{row.rank:,.0f}"
+        ok = 0 if row.accuracy is None else row.accuracy.n
+        ran = f"{ok} ({row.failed} failed)" if row.failed else str(ok)
+        agreed = (mean_std(row.figures.get(figure)) for figure in names)
+        return (row.searcher or "*all*", name, ran, mean_std(row.accuracy), mean_std(row.regret), rank, *agreed)
+
+    def place(row: CriterionRow) -> tuple[str, bool, float]:
+        figure = row.figures.get(names[0])
+        return row.searcher or "~", figure is None, 0.0 if figure is None else -figure.mean
+
+    measures = [figure.split("_") for figure in names]
+    stds = [
+        random_order_std(measure, O) / sqrt(E) if scope == "edges" else random_order_std(measure, E * O)
+        for measure, scope, _ in measures
+    ]
+    chance = ("", f"*{RANDOM_ORDER}*", *("-",) * 4, *(f"0.00 ± {std:.2f}" for std in stds))
+    table = markdown_table(head, [*map(line, sorted(rows, key=place)), chance])
+    parts = [
+        "Agreement of the scores with the table's true operation strength (average or best accuracy of the cells"
+        " with an operation on an edge), by rank over an edge's operations, averaged over the edges; the last column over all"
+        " 30 at once. Mean ± standard deviation over supernets. Controls are in italics; a random order has the"
+        " deviation that a single supernet would have.",
+        table,
+    ]
+    if found:
+        lines = [
+            (
+                entry.selector,
+                entry.against,
+                entry.measure.replace("_", " "),
+                f"{entry.difference.mean:+.2f}",
+                f"{entry.better} / {entry.equal} / {entry.worse}",
+                number(entry.test.p, 4),
+                number(entry.corrected_p, 4),
+                entry.verdict,
+            )
+            for entry in found
+        ]
+        head = ("criterion", "control", "measure", "mean difference", "better / equal / worse", "p", "p (Holm)", "")
+        most, smallest = max(e.difference.n for e in found), min(e.test.smallest_p for e in found)
+        parts += [
+            "Each criterion against its controls on the same supernets: sign flips of the paired differences,"
+            " two-sided; Holm's correction over all comparisons in a measure. With so few supernets as these"
+            f" ({most}) no single p can be below {smallest:.2g}, and what is not told apart is not shown to be equal.",
+            markdown_table(head, lines),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _spread(name: str, summary: Summary | None) -> dict[str, float | None]:
+    if summary is None:
+        return {f"{name}_mean": None, f"{name}_std": None}
+    return {
+        f"{name}_mean": round(summary.mean, 6),
+        f"{name}_std": None if summary.std is None else round(summary.std, 6),
+    }
