@@ -7,8 +7,11 @@ operation on an edge. Agreement is by rank, since scores have units of their own
     all     the same over all 30 at once, which also asks whether scores compare between edges
 
 Where all scores (or strengths) are equal the agreement is 0; a score that is not finite, of an excluded operation,
-ranks last. Over pairs i, j, tau-b = Σ sign(a_i - a_j) sign(b_i - b_j) / sqrt(Σ sign(a_i - a_j)² · Σ sign(b_i - b_j)²) (M. G.
-Kendall, "The treatment of ties in ranking problems", Biometrika 33, 1945).
+ranks last. Over pairs i, j,
+
+    tau-b = Σ sign(a_i - a_j) sign(b_i - b_j) / sqrt(Σ sign(a_i - a_j)² · Σ sign(b_i - b_j)²)
+
+(M. G. Kendall, "The treatment of ties in ranking problems", Biometrika 33, 1945).
 
 A criterion is held against its controls on the same supernets, pair by pair: `prior` (a constant order), `random` and
 its kin (which have no scores), the criterion's own scores shuffled, and a *random order*, whose agreement is 0 on the
@@ -325,9 +328,9 @@ def criteria_markdown(rows: Sequence[CriterionRow], found: Sequence[AgainstContr
     table = markdown_table(head, [*map(line, sorted(rows, key=place)), chance])
     parts = [
         "Agreement of the scores with the table's true operation strength (average or best accuracy of the cells"
-        " with an operation on an edge), by rank over an edge's operations, averaged over the edges; the last column over all"
-        " 30 at once. Mean ± standard deviation over supernets. Controls are in italics; a random order has the"
-        " deviation that a single supernet would have.",
+        " with an operation on an edge), by rank over an edge's operations, averaged over the edges; the last column"
+        " over all 30 at once. Mean ± standard deviation over supernets. Controls are in italics; a random order has"
+        " the deviation that a single supernet would have.",
         table,
     ]
     if found:
