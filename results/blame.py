@@ -22,7 +22,7 @@ from typing import Final
 
 from dartboard.results import statistics as st
 from dartboard.results.aggregate import collapsed
-from dartboard.results.records import RunHeader, RunRecord, SearchKey
+from dartboard.results.records import EpochRecord, RunHeader, RunRecord, SearchKey
 from dartboard.results.statistics import Estimate, PairedTest, Ranking
 
 REFERENCE: Final = "magnitude"
@@ -513,6 +513,11 @@ def undecided(record: RunRecord) -> bool:
         return False
     best = [sorted((score for score in row if score is not None), reverse=True)[:2] for row in record.scores]
     return all(len(two) == 2 and two[0] == two[1] for two in best)
+
+
+def uniform(epochs: Sequence[EpochRecord]) -> bool:
+    """Whether a search ended with equal mixing weights on every edge, so that its argmax cell is the tie-break's."""
+    return bool(epochs) and all(len(set(row)) == 1 for row in epochs[-1].mixture)
 
 
 def _by_supernet(records: Iterable[RunRecord]) -> dict[SearchKey, list[RunRecord]]:

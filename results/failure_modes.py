@@ -35,7 +35,7 @@ from dartboard.benchmark.space import (
 from dartboard.benchmark.strength import rank_agreement
 from dartboard.results import statistics as st
 from dartboard.results.aggregate import main_metric, trajectory
-from dartboard.results.blame import REFERENCE, judged, undecided
+from dartboard.results.blame import REFERENCE, judged, undecided, uniform
 from dartboard.results.diagnostics import DiagnosticRecord, by_epoch, of_trained
 from dartboard.results.records import EpochRecord, RunRecord, SearchKey
 from dartboard.results.rundata import RunData
@@ -52,6 +52,7 @@ INPUT_EDGES: Final = (0, 1, 3)
 PRIOR_ORDER: Final = (NONE, POOL, SKIP, CONV1X1, CONV3X3)
 """The constant order of the control `prior`, weakest first."""
 
+NO_MIXTURE: Final = ("the mixing weights are equal, and rank nothing", "a search that moves its mixture")
 NO_STRENGTH: Final = ("which operation is truly the strongest on an edge is not recorded", "selector edge-oracle")
 
 
@@ -470,8 +471,8 @@ def magnitude_not_strength(case: Case, limits: Thresholds) -> Found:
     if case.strength is None:
         return _untold(*NO_STRENGTH)
     weights, strength = np.array(case.epochs[-1].mixture), np.array(case.strength)
-    if (np.ptp(weights, axis=1) == 0).all():
-        return _untold("the mixing weights are equal, and rank nothing", "a search that moves its mixture")
+    if uniform(case.epochs):
+        return _untold(*NO_MIXTURE)
     each = rank_agreement(weights, strength)
     prior = rank_agreement(np.argsort(PRIOR_ORDER)[None].astype(np.float64), strength)
     right, mean = int((weights.argmax(axis=1) == strength.argmax(axis=1)).sum()), float(each.mean())
@@ -492,6 +493,8 @@ def lost_cell(case: Case, limits: Thresholds) -> Found:
     path = trajectory(SearchKey(case.searcher, case.dataset, case.seed or 0), case.epochs, case.metric)
     if path.lost is None:
         return _no_epochs()
+    if uniform(case.epochs):
+        return _untold(*NO_MIXTURE)
     best, falls = int(np.argmax(path.accuracies)), -np.diff(path.accuracies)
     evidence = f"{path.accuracies[best]:.2f} % after epoch {path.epochs[best]}, {path.accuracies[-1]:.2f} % at the end"
     if len(falls) and falls.max() > 0:

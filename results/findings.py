@@ -31,6 +31,7 @@ from dartboard.results.blame import (
     judged,
     rescues,
     undecided,
+    uniform,
 )
 from dartboard.results.records import RunRecord
 from dartboard.results.rundata import RunData
@@ -200,7 +201,7 @@ def _passed_through(run: RunData, dataset: str) -> list[str]:
     """On how many supernets a better argmax cell was there before."""
     records = [record for _, record in run.of(dataset)]
     metric = main_metric(records, dataset)
-    searches = [search for search in run.searches if search.dataset == dataset]
+    searches = [s for s in run.searches if s.dataset == dataset and not uniform(run.epochs.get(s, ()))]
     paths: list[Trajectory] = [trajectory(search, run.epochs.get(search, ()), metric) for search in searches]
     losses = [loss for path in paths if (loss := path.lost) is not None]
     if not losses:

@@ -112,7 +112,9 @@ def test_a_tie_is_no_choice() -> None:
         if entry.scope != "supernet":
             assert entry.judge(case(tied), LIMITS).answer == "unknown", entry.key
     assert "tie-break" in fm.none_takeover(case(tied), LIMITS).evidence
-    assert "rank nothing" in fm.magnitude_not_strength(case(epochs=(epoch(1),), strength=strengths()), LIMITS).evidence
+    for judge in (fm.magnitude_not_strength, fm.lost_cell):
+        found = judge(case(epochs=(epoch(1, accuracy=10.0),), strength=strengths()), LIMITS)
+        assert (found.answer, found.needs) == ("unknown", ("a search that moves its mixture",))
 
 
 def test_disconnection_is_a_matter_of_paths() -> None:
@@ -342,12 +344,16 @@ def test_a_rise_in_the_warm_up_does_not_count() -> None:
 
 def test_a_cell_is_lost_from_one_point_on() -> None:
     """After 80, 94 and 90 %, 4 points are lost; after 90, 90.9 and 90 %, 0.9 are not counted."""
-    found = fm.lost_cell(case(epochs=tuple(epoch(i, accuracy=a) for i, a in ((1, 80.0), (2, 94.0), (3, 90.0)))), LIMITS)
+
+    def path(*accuracies: float) -> Case:
+        skips = none_at([0.0] * 6)
+        return case(epochs=tuple(epoch(i, skips, accuracy=a) for i, a in enumerate(accuracies, start=1)))
+
+    found = fm.lost_cell(path(80.0, 94.0, 90.0), LIMITS)
     assert told(found) == ("present", 4.0)
-    assert found.evidence == ("94.00 % after epoch 2, 90.00 % at the end; steepest fall 4.00 points, from epoch 2 to 3")
-    kept = fm.lost_cell(case(epochs=tuple(epoch(i, accuracy=a) for i, a in ((1, 90.0), (2, 90.9), (3, 90.0)))), LIMITS)
-    assert told(kept) == ("absent", pytest.approx(0.9))
-    assert fm.lost_cell(case(epochs=(epoch(1),)), LIMITS).answer == "unknown"
+    assert found.evidence == "94.00 % after epoch 2, 90.00 % at the end; steepest fall 4.00 points, from epoch 2 to 3"
+    assert told(fm.lost_cell(path(90.0, 90.9, 90.0), LIMITS)) == ("absent", pytest.approx(0.9))
+    assert fm.lost_cell(case(epochs=(epoch(1, none_at([0.0] * 6)),)), LIMITS).answer == "unknown"
 
 
 def test_ranking_fails_below_the_zero_cost_scores() -> None:

@@ -41,8 +41,9 @@ def run(*, epochs: list[float] | None = None, **rows: list[float | None]) -> Run
                     percentile=accuracy,
                 )
             )
+    mixture = ((0.1, 0.1, 0.1, 0.6, 0.1),) * 6
     path = tuple(
-        EpochRecord(epoch=epoch, mixture=((0.2,) * 5,) * 6, cell=str(CONVS), accuracies={METRIC: accuracy})
+        EpochRecord(epoch=epoch, mixture=mixture, cell=str(CONVS), accuracies={METRIC: accuracy})
         for epoch, accuracy in enumerate(epochs or [], start=1)
     )
     numbered = tuple(enumerate(records, start=1))
