@@ -71,7 +71,7 @@ def heat_map(board: Board, names: Names) -> Matrix:
             takeaway=takeaways.heat_map(board),
             how=f"{board.title}: {metric_words(board.metric)} in percent of each selector (row) with each search "
             "method (column): the interquartile mean over supernets and its 95 % bootstrap interval (one supernet "
-            "has none), and the number of supernets. Darker is better; hatched failed, blank was not run; controls "
+            "has none), and the number of supernets. Deeper purple is better; hatched failed, blank was not run; controls "
             "are below the rule.",
             alt=f"{board.title}: {metric_words(board.metric)} of each selector with each search method",
             tables=("results.csv",),

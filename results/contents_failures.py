@@ -29,7 +29,7 @@ def matrices(board: Board, verdicts: Sequence[Verdict], names: Names) -> list[Bl
             names.free(f"failures-{board.slug}"),
             _takeaway(verdicts, of_choices, "choice"),
             f"{board.title}: on how many supernets a criterion's choice failed in each way, of those where it can be "
-            "told; the last columns count search methods. Darker is more often; hatched cannot be told yet.",
+            "told; the last columns count search methods. Deeper is more often; hatched cannot be told yet.",
         ),
         corner="criterion",
     )
@@ -82,7 +82,8 @@ def _square(verdicts: Sequence[Verdict]) -> Square:
         needs = dict.fromkeys(need for verdict in verdicts for need in verdict.found.needs)
         return Square(lines=("?",), hatched=True, about="cannot be told: " + (listed(needs) if needs else "not known"))
     evidence = "; ".join(dict.fromkeys(v.found.evidence for v in verdicts if v.answer == "present"))
-    return Square(lines=(f"{present} of {told}",), shade=present / told, tone="bad", about=evidence[:400])
+    shade = present / told if present else None
+    return Square(lines=(f"{present} of {told}",), shade=shade, tone="bad", about=evidence[:400])
 
 
 def _takeaway(verdicts: Sequence[Verdict], modes: Sequence[Mode], unit: str) -> str:

@@ -29,6 +29,9 @@ from dartboard.results.svg import arrow_heads, cell_symbol, cell_use, inline_svg
 EMBEDDED: Final = 1_000_000
 """Tables of more bytes than so many are not copied into the page: its links lead to the files beside it."""
 
+NARROW: Final = 5
+"""A matrix of so many columns or fewer has others beside it on a wide screen."""
+
 SHORT: Final = 24
 """Entries of a table with so many characters or fewer stay on one line."""
 
@@ -44,10 +47,11 @@ def html(document: Document, tables: Mapping[str, str]) -> str:
     kinds: dict[str, type] = {"text": Text, "items": Items, "table": Table, "plot": Plot, "matrix": Matrix}
     environment.tests |= {name: lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()}
     environment.tests["numeric"] = lambda entry: isinstance(entry, str) and _NUMBER.fullmatch(entry) is not None
-    environment.tests["short"] = lambda entry: isinstance(entry, str) and len(entry) <= SHORT
+    environment.tests["short"] = lambda entry: isinstance(entry, str) and len(entry) <= SHORT and ", " not in entry
     environment.filters |= {
         "inline": lambda text: Markup(_inline(text)),
         "entry": lambda entry: Markup(_entry(entry)),
+        "glance": _glance,
         "shade": lambda square: Markup(_shade(square)),
         "origin": lambda plot: Markup(_inline(source(plot))),
     }
@@ -117,11 +121,17 @@ def _entry(entry: Entry) -> str:
     return cell_use(entry.cell) if isinstance(entry, Drawn) else _inline(entry)
 
 
+def _glance(section: Section) -> str:
+    """The class that puts matrices side by side where the first one is narrow."""
+    matrices = [block for block in section.blocks if isinstance(block, Matrix)]
+    return " glance" if len(matrices) > 1 and len(matrices[0].columns) <= NARROW else ""
+
+
 def _shade(square: Square) -> str:
     if square.hatched:
         return ' class="hatched mark"'
     if square.shade is None:
-        return ' class="mark"'
+        return ' class="mark none"'
     colour, ink = shade_colour(square.shade, square.tone)
     narrow = ' class="mark"' if square.tone == "bad" else ""
     return f'{narrow} style="background:{colour};color:{ink}"'

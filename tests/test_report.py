@@ -22,7 +22,7 @@ from dartboard.results.records import (
     records_path,
     search_folder,
 )
-from dartboard.results.report import write_report
+from dartboard.results.report import write_figure, write_report
 from dartboard.results.rundata import read_run
 from dartboard.results.samples import SELECTORS, sample_run
 from dartboard.results.wording import choosers, count, listed, mean_std, seeds
@@ -44,11 +44,9 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize(
-    "name", ["report.md", "results.csv", "comparisons.csv", "epochs.csv", "cells.csv", "records.csv"]
-)
+@pytest.mark.parametrize("name", sorted(path.name for path in (GOLDEN / "report").iterdir()))
 def test_stored_records_give_the_stored_report(written: Path, name: str) -> None:
-    """Markdown and tables come out byte for byte as stored."""
+    """Markdown, tables and summary come out byte for byte as stored."""
     assert (written / name).read_bytes() == (GOLDEN / "report" / name).read_bytes()
 
 
@@ -57,6 +55,9 @@ def test_every_file_of_a_report_is_named_in_it(written: Path) -> None:
     text = (written / "report.md").read_text()
     linked = set(re.findall(r"\]\(([^)]+)\)", text))
     assert linked == {path.name for path in written.iterdir()} - {"report.md"}
+    assert {path.name for path in (GOLDEN / "report").iterdir()} == {
+        path.name for path in written.iterdir() if path.suffix in (".csv", ".json", ".md")
+    }
     for path in written.glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -92,8 +93,10 @@ def test_an_unofficial_table_is_called_so_before_any_number_is_read(tmp_path: Pa
     """The answer's own section says that the table is not the official one; with the official one it does not."""
     for official in (False, True):
         folder = sample_run(tmp_path / str(official), seeds=(0,), epochs=1, official=official)
-        text = write_report(folder).path.read_text()
-        assert ("not the official NAS-Bench-201 table" in text.split("## What was run")[0]) != official
+        report = write_report(folder)
+        text = report.path.read_text()
+        assert ("not the official NAS-Bench-201 table" in text.split("## ")[0]) != official
+        assert ("not the official NAS-Bench-201 table" in report.page.read_text().split("<main>")[0]) != official
         assert ("made-up, the official one" in text) == official
 
 
@@ -108,19 +111,46 @@ def test_all_failed_is_a_report_too(tmp_path: Path) -> None:
     assert report.path.read_text().count("which ranks nothing |") == 12
 
 
-def test_several_search_methods_have_a_heat_map_after_the_answer(tmp_path: Path) -> None:
-    """With two search methods and a cell, the heat map of each data set stands before all other figures; else none."""
+def test_the_heat_map_stands_after_the_answer(tmp_path: Path) -> None:
+    """The heat map of each data set stands before all other figures; where every run failed there is none."""
     both = ("darts", "gdas")
     report = write_report(sample_run(tmp_path / "two", searchers=both, seeds=(0, 1), epochs=1))
     assert report.figures[0] == "heat-map-digits.png"
     text = report.path.read_text()
-    assert text.index("## The answer") < text.index("(heat-map-digits.png)") < text.index("## What was run")
-    assert "the mean over 2 seeds ± standard deviation" in text
-    one = write_report(sample_run(tmp_path / "one", seeds=(0,), epochs=1))
+    assert text.index("\n- ") < text.index("(heat-map-digits.png)") < text.index("## What was run")
     none = write_report(sample_run(tmp_path / "none", searchers=both, seeds=(0,), epochs=1, fails=lambda key: True))
-    for other in (one, none):
-        assert not any(name.startswith("heat-map") for name in other.figures)
-        assert "Every search method" not in other.path.read_text()
+    assert not any(name.startswith("heat-map") for name in none.figures)
+
+
+def test_one_figure_is_made_by_the_command_beside_it(tmp_path: Path) -> None:
+    """Each figure's own command writes its pages and its tables, the same bytes as in the report, and nothing else."""
+    folder = sample_run(tmp_path / "run", selectors={"magnitude": None, "prior": "blind"}, seeds=(0, 1), epochs=2)
+    report = write_report(folder)
+    commands = re.findall(r"`dartboard report DIR --only ([^`]+)`", report.path.read_text())
+    assert {f"{name}.png" for name in commands} >= {name for name in report.figures if name[-5] != "1"}
+    out = tmp_path / "one"
+    result = CliRunner().invoke(cli, ["report", str(folder), "--only", "selection-digits", "--out", str(out)])
+    assert sorted(path.name for path in out.iterdir()) == ["records.csv", "results.csv", "selection-digits.png"]
+    assert sorted(result.output.split()) == sorted(str(path) for path in out.iterdir())
+    for path in out.iterdir():
+        assert path.read_bytes() == (report.path.parent / path.name).read_bytes()
+    with pytest.raises(InputError, match="unknown figure 'selektion-digits'"):
+        write_figure(folder, "selektion-digits", out)
+
+
+def test_several_run_folders_are_compared(tmp_path: Path) -> None:
+    """Two folders make one report: each method is called by its folder, each record tells its line."""
+    some = {"magnitude": None, "prior": "blind"}
+    folders = [sample_run(tmp_path / name, selectors=some, seeds=(0, 1), epochs=1) for name in ("a", "b")]
+    with pytest.raises(InputError, match="a report of several run folders needs --out"):
+        write_report(folders)
+    report = write_report(folders, tmp_path / "out")
+    assert report.path.read_text().startswith("# a and b: report\n")
+    assert report.ok == 8
+    table = rows(tmp_path / "out" / "records.csv")
+    assert [row["line"] for row in table] == [str(n) for n in range(1, 9)]
+    assert {(row["folder"], row["searcher"]) for row in table} == {("a", "darts [a]"), ("b", "darts [b]")}
+    assert {row["folder_line"] for row in table if row["folder"] == "b"} == {"1", "2", "3", "4"}
 
 
 def test_missing_epochs_are_told(tmp_path: Path) -> None:
@@ -163,8 +193,11 @@ def test_names_of_any_kind_are_safe(tmp_path: Path) -> None:
     assert "mixture-digits-darts-lr-1_2.png" in report.figures
     text = report.path.read_text()
     assert "a\\|b(c=$1, d=$2)" in text
-    table = [line for line in text.splitlines() if line.startswith("| darts")]
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {len(re.findall(r"\|", table[-1]))}
+    for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+    page = report.page.read_text()
+    assert "x&lt;y" in page
+    assert "x<y" not in page.split("<script")[0]
 
 
 def test_the_order_of_a_report_is_the_grids(tmp_path: Path) -> None:
@@ -194,11 +227,13 @@ def test_the_command_tells_the_answer(tmp_path: Path) -> None:
     folder = sample_run(tmp_path / "run", seeds=(0,), epochs=1)
     plain = CliRunner().invoke(cli, ["report", str(folder), "--out", str(tmp_path / "here")])
     assert plain.exit_code == 0
-    assert "magnitude came to" in plain.output
-    assert str(tmp_path / "here" / "report.md") in plain.output
+    assert "Supernet or selection?" in plain.output
+    assert str(tmp_path / "here" / "report.html") in plain.output
     facts = json.loads(CliRunner().invoke(cli, ["report", str(folder), "--json"]).output)
     assert Path(facts["report"]) == folder / "report" / "report.md"
-    assert (facts["ok"], facts["failed"], len(facts["tables"])) == (6, 0, 5)
+    assert Path(facts["page"]) == folder / "report" / "report.html"
+    assert (facts["ok"], facts["failed"]) == (6, 0)
+    assert sorted(facts["tables"]) == sorted(path.name for path in (folder / "report").glob("*.csv"))
 
 
 def test_status_counts_what_is_done_failed_and_left(tmp_path: Path) -> None:
