@@ -8,7 +8,7 @@ after it are at their least: DARTS-PT gives up batches before it gives up traini
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -47,6 +47,16 @@ def images_in(split: ImageSplit, batch_size: int, steps: int | None) -> int:
 def valid_images(data: SelectionData, steps: int | None) -> int:
     """The same of the validation half."""
     return images_in(data.valid, data.batch_size, steps)
+
+
+def passes(count: int) -> Callable[[Any, SelectionData], int]:
+    """The `cost` of a criterion that pushes its `batches` of the validation half so many times."""
+
+    def cost(selector: Any, data: SelectionData) -> int:
+        """The most images that a selection pushes."""
+        return count * valid_images(data, selector.config.batches)
+
+    return cost
 
 
 def epoch_images(data: SelectionData) -> int:

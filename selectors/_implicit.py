@@ -18,7 +18,8 @@ All products are exact, by two backward passes. Dot products are taken in float6
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -33,15 +34,25 @@ Inverse = Literal["identity", "woodbury", "neumann", "conjugate-gradients"]
 Batches = Sequence[tuple[Tensor, Tensor]]
 
 
-def check_inverse(config: Any) -> None:
-    """Check the fields that tell how H⁻¹ is applied: `inverse`, `damping`, `rate`, `iterations`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curved:
+    """How H⁻¹ is applied, and on which images: what the criteria with exact products have in common.
 
     Raises:
-        InputError: when one of them is out of range.
+        InputError: when a number is out of range or a word is not one of its choices.
     """
-    require_one_of(config, inverse=get_args(Inverse))
-    require_positive(config, "damping", "rate")
-    require_at_least(config, 1, "iterations")
+
+    inverse: Inverse = "woodbury"
+    damping: float = 5e-4  # λ
+    rate: float = 1e-3  # η of the Neumann series
+    iterations: int = 20  # of the Neumann series, of conjugate gradients
+    exclude_none: bool = True
+    batches: int = 30  # N, of the validation half
+
+    def __post_init__(self) -> None:
+        require_one_of(self, inverse=get_args(Inverse))
+        require_positive(self, "damping", "rate")
+        require_at_least(self, 1, "iterations", "batches")
 
 
 class Derivatives(NamedTuple):
@@ -155,7 +166,7 @@ def conjugate_gradients(
     return x
 
 
-def solve(loss: SupernetLoss, batches: Batches, gradients: Tensor, vectors: Tensor, config: Any) -> Tensor:
+def solve(loss: SupernetLoss, batches: Batches, gradients: Tensor, vectors: Tensor, config: Curved) -> Tensor:
     """(k, n): the inverse that `config` asks for, applied to each of `vectors` (k, n).
 
     Args:
@@ -163,7 +174,7 @@ def solve(loss: SupernetLoss, batches: Batches, gradients: Tensor, vectors: Tens
         batches: whose curvature is taken.
         gradients: (N, n), of each batch.
         vectors: to be multiplied.
-        config: with the fields of `check_inverse`.
+        config: of `Curved`.
     """
     if config.inverse == "identity":
         return vectors
@@ -182,7 +193,7 @@ def solve(loss: SupernetLoss, batches: Batches, gradients: Tensor, vectors: Tens
     return torch.stack(rows)
 
 
-def solve_passes(config: Any, vectors: int) -> int:
+def solve_passes(config: Curved, vectors: int) -> int:
     """How often at most `solve` pushes its batches, for so many vectors."""
     return 0 if config.inverse in ("identity", "woodbury") else vectors * config.iterations
 

@@ -3,13 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dartboard.benchmark.errors import InputError, unknown
 from dartboard.benchmark.space import NONE, Cell
+from dartboard.benchmark.supernet import Norm
+
+ConfigT = TypeVar("ConfigT")
+
+
+class Configured(Generic[ConfigT]):
+    """What a criterion begins as: a configuration, and no control."""
+
+    control: ClassVar[str | None] = None
+
+    def __init__(self, config: ConfigT) -> None:
+        self.config = config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """What criteria have in common that look at images of the validation half without training on them.
+
+    Raises:
+        InputError: when a number is out of range or a word is not one of its choices.
+    """
+
+    norm: Norm = "batch"  # how batch norm normalises
+    exclude_none: bool = False  # whether `none` is out of the question
+    batches: int | None = None  # of the validation half; None: all
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "batches")
+        require_one_of(self, norm=("batch", "running"))
 
 
 def require_at_least(config: Any, least: float, *names: str) -> None:

@@ -24,10 +24,9 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import NONE, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
-from dartboard.benchmark.supernet import Norm
 from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._evaluation import score_mixtures, shared_batches, without_each
-from dartboard.selectors._options import require_at_least, require_one_of
+from dartboard.selectors._options import Configured, Looks, require_at_least, require_one_of
 
 Criterion = Literal["accuracy", "loss"]
 Rank = Literal["drop", "projected"]
@@ -35,7 +34,7 @@ EdgeOrder = Literal["random", "ascending"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Looks):
     """The width of the beam, and what a settling is worth.
 
     Raises:
@@ -46,19 +45,12 @@ class Config:
     rank: Rank = "drop"
     criterion: Criterion = "accuracy"
     edge_order: EdgeOrder = "random"
-    norm: Norm = "batch"  # how batch norm normalises
-    exclude_none: bool = False
     batches: int | None = 16  # of the validation half; None: all
 
     def __post_init__(self) -> None:
-        require_at_least(self, 1, "width", "batches")
-        require_one_of(
-            self,
-            rank=get_args(Rank),
-            criterion=get_args(Criterion),
-            edge_order=get_args(EdgeOrder),
-            norm=("batch", "running"),
-        )
+        Looks.__post_init__(self)
+        require_at_least(self, 1, "width")
+        require_one_of(self, rank=get_args(Rank), criterion=get_args(Criterion), edge_order=get_args(EdgeOrder))
 
 
 class State(NamedTuple):
@@ -69,17 +61,13 @@ class State(NamedTuple):
     mixture: Tensor  # (E, O) or (cells, E, O), the settled rows one-hot
 
 
-class BeamPerturbation:
+class BeamPerturbation(Configured[Config]):
     """The best cell of a beam search over projections wins."""
 
     name: ClassVar[str] = "beam-perturbation"
     paper: ClassVar[str] = "after Wang, Cheng, Chen, Tang, Hsieh 2021, arXiv:2108.04392"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""

@@ -25,17 +25,16 @@ from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSuper
 from dartboard.benchmark.epochs import EpochMeter, steps_of_epoch
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import derive, split_off, stream
-from dartboard.benchmark.supernet import Norm
 from dartboard.selectors._budget import Knob, epoch_images, valid_images
 from dartboard.selectors._evaluation import score_mixtures, shared_batches
-from dartboard.selectors._options import choose, require_at_least, require_one_of, require_positive
+from dartboard.selectors._options import Configured, Looks, choose, require_at_least, require_one_of, require_positive
 from dartboard.selectors.perturbation import Projected
 
 Criterion = Literal["accuracy", "loss"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Looks):
     """How long each operation is tuned to, and what is measured then.
 
     Raises:
@@ -45,32 +44,25 @@ class Config:
     epochs: int = 5  # of tuning for each edge and operation
     learning_rate: float = 0.0025  # of the weights, constant
     criterion: Criterion = "accuracy"
-    norm: Norm = "batch"  # how batch norm normalises when it is measured
-    exclude_none: bool = False
-    batches: int | None = None  # of the validation half, for the measurement; None: all
 
     def __post_init__(self) -> None:
+        Looks.__post_init__(self)
         require_at_least(self, 0, "epochs")
-        require_at_least(self, 1, "batches")
         require_positive(self, "learning_rate")
-        require_one_of(self, criterion=get_args(Criterion), norm=("batch", "running"))
+        require_one_of(self, criterion=get_args(Criterion))
 
 
-class DiscretisationAccuracy:
+class DiscretisationAccuracy(Configured[Config]):
     """The operation that the tuned supernet does best with alone wins."""
 
     name: ClassVar[str] = "discretisation-accuracy"
     paper: ClassVar[str] = "Wang, Cheng, Chen, Tang, Hsieh 2021, arXiv:2108.04392"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (
         Knob("epochs", least=0, grows=False),
         Knob("batches"),
     )
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""

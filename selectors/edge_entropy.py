@@ -28,10 +28,9 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import NONE, OPERATIONS, Cell, E, O
-from dartboard.benchmark.supernet import Norm
-from dartboard.selectors._budget import Knob, valid_images
+from dartboard.selectors._budget import Knob, passes
 from dartboard.selectors._evaluation import score_mixtures, shared_batches, without_each
-from dartboard.selectors._options import require_at_least, require_one_of
+from dartboard.selectors._options import Configured, Looks, require_one_of
 from dartboard.selectors.beam_perturbation import settle
 
 First = Literal["certain", "uncertain"]
@@ -39,7 +38,7 @@ Criterion = Literal["accuracy", "loss"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Looks):
     """Which end of the order is first, and how operations are judged.
 
     Raises:
@@ -48,13 +47,10 @@ class Config:
 
     first: First = "certain"
     criterion: Criterion = "accuracy"
-    norm: Norm = "batch"  # how batch norm normalises under a mask
-    exclude_none: bool = False
-    batches: int | None = None  # of the validation half, for each mask; None: all
 
     def __post_init__(self) -> None:
-        require_at_least(self, 1, "batches")
-        require_one_of(self, first=get_args(First), criterion=get_args(Criterion), norm=("batch", "running"))
+        Looks.__post_init__(self)
+        require_one_of(self, first=get_args(First), criterion=get_args(Criterion))
 
 
 def edge_entropies(mixture: Tensor) -> NDArray[np.float64]:
@@ -64,22 +60,15 @@ def edge_entropies(mixture: Tensor) -> NDArray[np.float64]:
     return values
 
 
-class EdgeEntropy:
+class EdgeEntropy(Configured[Config]):
     """The operation whose removal hurts most wins, the most certain edges being settled first."""
 
     name: ClassVar[str] = "edge-entropy"
     paper: ClassVar[str] = "after Wang et al. 2021, arXiv:2108.04392, and Li et al. 2021, arXiv:2004.07802"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
-    def cost(self, data: SelectionData) -> int:
-        """The most images that a selection pushes."""
-        return E * O * valid_images(data, self.config.batches)
+    cost = passes(E * O)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; an edge's scores are those of its own turn, larger where removal hurts more."""

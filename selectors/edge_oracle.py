@@ -23,7 +23,7 @@ from dartboard.benchmark.contracts import Selection
 from dartboard.benchmark.ground_truth import GroundTruth, Metric
 from dartboard.benchmark.space import SPACE_SIZE
 from dartboard.benchmark.strength import average_strength, best_strength, grid
-from dartboard.selectors._options import choose, require_one_of
+from dartboard.selectors._options import Configured, choose, require_one_of
 
 Strength = Literal["average", "best"]
 
@@ -44,16 +44,13 @@ class Config:
         require_one_of(self, strength=get_args(Strength))
 
 
-class EdgeOracle:
+class EdgeOracle(Configured[Config]):
     """The truly strongest operation of each edge."""
 
     name: ClassVar[str] = "edge-oracle"
     paper: ClassVar[str] = "control"
     control: ClassVar[str | None] = "truth"
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def choose(self, truth: GroundTruth, metric: Metric) -> Selection:
         """See `Yardstick.choose`; the scores are the strengths, in percent."""

@@ -21,15 +21,14 @@ from typing import ClassVar
 import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
-from dartboard.benchmark.supernet import Norm
-from dartboard.selectors._budget import Knob, valid_images
+from dartboard.selectors._budget import Knob, passes
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates
-from dartboard.selectors._options import choose, require_at_least, require_one_of
+from dartboard.selectors._options import Configured, Looks, choose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Looks):
     """Which images, and whether a fall of the loss counts like a rise.
 
     Raises:
@@ -37,31 +36,17 @@ class Config:
     """
 
     absolute: bool = False
-    norm: Norm = "batch"  # how batch norm normalises
-    exclude_none: bool = False
-    batches: int | None = None  # of the validation half; None: all
-
-    def __post_init__(self) -> None:
-        require_at_least(self, 1, "batches")
-        require_one_of(self, norm=("batch", "running"))
 
 
-class FirstOrder:
+class FirstOrder(Configured[Config]):
     """The operation whose removal is predicted to raise the loss most wins."""
 
     name: ClassVar[str] = "first-order"
     paper: ClassVar[str] = "after Xie, Hu, Ren, Chen, Lin 2021, arXiv:2009.01272"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
-    def cost(self, data: SelectionData) -> int:
-        """The most images that a selection pushes."""
-        return valid_images(data, self.config.batches)
+    cost = passes(1)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are the predicted rises of the loss."""

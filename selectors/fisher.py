@@ -14,7 +14,6 @@ statistics, and ∂ℓ/∂y_n is, as in both papers, the derivative of the whole
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -23,45 +22,22 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
-from dartboard.benchmark.supernet import Norm
-from dartboard.selectors._budget import Knob, valid_images
+from dartboard.selectors._budget import Knob, passes
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._operations import observed
-from dartboard.selectors._options import choose, require_at_least, require_one_of
+from dartboard.selectors._options import Configured, Looks, choose
+
+Config = Looks  # nothing of its own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Which images.
-
-    Raises:
-        InputError: when a number is out of range or a word is not one of its choices.
-    """
-
-    norm: Norm = "batch"  # how batch norm normalises
-    exclude_none: bool = False
-    batches: int | None = None  # of the validation half; None: all
-
-    def __post_init__(self) -> None:
-        require_at_least(self, 1, "batches")
-        require_one_of(self, norm=("batch", "running"))
-
-
-class Fisher:
+class Fisher(Configured[Config]):
     """The operation with the most Fisher information wins."""
 
     name: ClassVar[str] = "fisher"
     paper: ClassVar[str] = "Theis, Korshunova, Tejani, Huszár 2018, arXiv:1801.05787; Turner et al. 2020"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
-    def cost(self, data: SelectionData) -> int:
-        """The most images that a selection pushes."""
-        return valid_images(data, self.config.batches)
+    cost = passes(1)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are half the mean squares of the gates' gradients."""

@@ -30,11 +30,10 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
-from dartboard.benchmark.supernet import Norm
-from dartboard.selectors._budget import Knob, valid_images
+from dartboard.selectors._budget import Knob, passes
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates, logits, shifts
-from dartboard.selectors._options import choose, require_at_least, require_one_of
+from dartboard.selectors._options import Configured, Looks, choose, require_one_of
 
 Where = Literal["logits", "weights", "gates"]
 Keep = Literal["largest", "smallest"]
@@ -43,7 +42,7 @@ WAYS: Final = {"logits": logits, "weights": shifts, "gates": gates}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Looks):
     """In which coordinates, and which end is kept.
 
     Raises:
@@ -52,13 +51,12 @@ class Config:
 
     coordinates: Where = "logits"
     keep: Keep = "largest"
-    norm: Norm = "batch"  # how batch norm normalises
     exclude_none: bool = True
     batches: int | None = 8  # of the validation half; None: all
 
     def __post_init__(self) -> None:
-        require_at_least(self, 1, "batches")
-        require_one_of(self, coordinates=get_args(Where), keep=get_args(Keep), norm=("batch", "running"))
+        Looks.__post_init__(self)
+        require_one_of(self, coordinates=get_args(Where), keep=get_args(Keep))
 
 
 def hessian(loss: SupernetLoss, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
@@ -80,22 +78,15 @@ def hessian(loss: SupernetLoss, batches: Iterable[tuple[Tensor, Tensor]]) -> Ten
     return mean
 
 
-class HessianTrace:
+class HessianTrace(Configured[Config]):
     """The operation along which the loss is curved most, or least, wins."""
 
     name: ClassVar[str] = "hessian-trace"
     paper: ClassVar[str] = "after Zela, Elsken, Saikia, Marrakchi, Brox, Hutter 2020, arXiv:1909.09656"
-    control: ClassVar[str | None] = None
-    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches", grows=False),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
-    def cost(self, data: SelectionData) -> int:
-        """The most images that a selection pushes."""
-        return valid_images(data, self.config.batches)
+    cost = passes(1)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are the diagonal of the Hessian, or minus it where the smallest is kept."""

@@ -26,14 +26,14 @@ from dartboard.benchmark.streams import split_off, stream
 from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, logits
-from dartboard.selectors._implicit import Inverse, check_inverse, derivatives, softmax_invariance, solve, solve_passes
-from dartboard.selectors._options import choose, require_at_least, require_one_of
+from dartboard.selectors._implicit import Curved, derivatives, softmax_invariance, solve, solve_passes
+from dartboard.selectors._options import Configured, choose, require_one_of
 
 Keep = Literal["largest", "smallest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Curved):
     """Which end is kept, and how H⁻¹ is applied.
 
     Raises:
@@ -41,31 +41,20 @@ class Config:
     """
 
     keep: Keep = "largest"
-    inverse: Inverse = "woodbury"
-    damping: float = 5e-4  # λ
-    rate: float = 1e-3  # η of the Neumann series
-    iterations: int = 20  # of the Neumann series, of conjugate gradients
-    exclude_none: bool = True
-    batches: int = 30  # N, of the validation half
 
     def __post_init__(self) -> None:
-        require_at_least(self, 1, "batches")
+        Curved.__post_init__(self)
         require_one_of(self, keep=get_args(Keep))
-        check_inverse(self)
 
 
-class ImAlpha:
+class ImAlpha(Configured[Config]):
     """The operation of the largest p² times indirect curvature wins."""
 
     name: ClassVar[str] = "im-alpha"
     paper: ClassVar[str] = "after Zhang, Huang, Yang 2022 (NeurIPS)"
-    control: ClassVar[str | None] = None
-    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches", grows=False),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""

@@ -40,7 +40,7 @@ from dartboard.benchmark.streams import split_off, stream
 from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._gradients import SupernetLoss, logits
 from dartboard.selectors._implicit import derivatives, hessian_product, neumann, softmax_invariance, woodbury
-from dartboard.selectors._options import choose, require_at_least, require_one_of, require_positive
+from dartboard.selectors._options import Configured, choose, require_at_least, require_one_of, require_positive
 
 Inverse = Literal["identity", "neumann", "sherman-morrison"]
 Direction = Literal["ones", "noise"]
@@ -79,17 +79,13 @@ def difference(side: Callable[[float, int], Tensor], length: float, step: float)
     return (side(size, 0).double() - side(-size, 1).double()) / (2 * size)
 
 
-class ImLiteral:
+class ImLiteral(Configured[Config]):
     """The operation of the largest -s wins."""
 
     name: ClassVar[str] = "im-literal"
     paper: ClassVar[str] = "Zhang, Huang, Yang 2022 (NeurIPS), released code"
-    control: ClassVar[str | None] = None
-    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches", grows=False),)
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""

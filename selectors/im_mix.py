@@ -12,7 +12,6 @@ in p it is not. The same N batches are used throughout, and the products are exa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -24,49 +23,26 @@ from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, shifts
 from dartboard.selectors._implicit import (
-    Inverse,
-    check_inverse,
+    Curved,
     derivatives,
     mixed_product,
     softmax_invariance,
     solve,
     solve_passes,
 )
-from dartboard.selectors._options import choose, require_at_least
+from dartboard.selectors._options import Configured, choose
+
+Config = Curved  # nothing of its own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """How H⁻¹ is applied, and to what.
-
-    Raises:
-        InputError: when a number is out of range or a word is not one of its choices.
-    """
-
-    inverse: Inverse = "woodbury"
-    damping: float = 5e-4  # λ
-    rate: float = 1e-3  # η of the Neumann series
-    iterations: int = 20  # of the Neumann series, of conjugate gradients
-    exclude_none: bool = True
-    batches: int = 30  # N, of the validation half
-
-    def __post_init__(self) -> None:
-        require_at_least(self, 1, "batches")
-        check_inverse(self)
-
-
-class ImMix:
+class ImMix(Configured[Config]):
     """The operation of the largest IM in the mixing weights wins."""
 
     name: ClassVar[str] = "im-mix"
     paper: ClassVar[str] = "after Zhang, Huang, Yang 2022 (NeurIPS)"
-    control: ClassVar[str | None] = None
-    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches", grows=False),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""

@@ -29,14 +29,14 @@ from dartboard.benchmark.streams import split_off, stream
 from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates
-from dartboard.selectors._implicit import Inverse, check_inverse, derivatives, softmax_invariance, solve, solve_passes
-from dartboard.selectors._options import choose, require_at_least, require_one_of
+from dartboard.selectors._implicit import Curved, derivatives, softmax_invariance, solve, solve_passes
+from dartboard.selectors._options import Configured, choose, require_one_of
 
 Terms = Literal["first", "indirect", "full"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Curved):
     """Which terms, and how H⁻¹ is applied.
 
     Raises:
@@ -44,31 +44,21 @@ class Config:
     """
 
     terms: Terms = "full"
-    inverse: Inverse = "woodbury"
-    damping: float = 5e-4  # λ
-    rate: float = 1e-3  # η of the Neumann series
-    iterations: int = 20  # of the Neumann series, of conjugate gradients
     exclude_none: bool = False
-    batches: int = 30  # N, of the validation half
 
     def __post_init__(self) -> None:
-        require_at_least(self, 1, "batches")
+        Curved.__post_init__(self)
         require_one_of(self, terms=get_args(Terms))
-        check_inverse(self)
 
 
-class ImQuad:
+class ImQuad(Configured[Config]):
     """The operation whose removal is predicted to cost most, the weights having followed, wins."""
 
     name: ClassVar[str] = "im-quad"
     paper: ClassVar[str] = "after Zhang, Huang, Yang 2022 (NeurIPS)"
-    control: ClassVar[str | None] = None
-    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches", grows=False),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""

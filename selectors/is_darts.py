@@ -34,7 +34,7 @@ from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import Norm, SearchCell
 from dartboard.selectors._budget import Knob, images_in
 from dartboard.selectors._operations import observed
-from dartboard.selectors._options import require_at_least, require_one_of
+from dartboard.selectors._options import Configured, require_at_least, require_one_of
 
 Measure = Literal["iim", "variance"]
 Schedule = Literal["gradual", "once"]
@@ -68,17 +68,13 @@ def importance(output: Tensor, measure: Measure) -> Tensor:
     return scaled
 
 
-class IsDarts:
+class IsDarts(Configured[Config]):
     """The operation that outlives the others wins."""
 
     name: ClassVar[str] = "is-darts"
     paper: ClassVar[str] = "He, Liu, Zhang, Zheng 2024, arXiv:2312.12648"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""

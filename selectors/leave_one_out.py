@@ -18,17 +18,16 @@ import numpy as np
 import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
-from dartboard.benchmark.errors import InputError, unknown
 from dartboard.benchmark.space import NONE, Cell, E, O
-from dartboard.benchmark.supernet import Norm
-from dartboard.selectors._budget import Knob, valid_images
+from dartboard.selectors._budget import Knob, passes
 from dartboard.selectors._evaluation import score_mixtures, shared_batches, without_each
+from dartboard.selectors._options import Configured, Looks, require_one_of
 
 Criterion = Literal["accuracy", "loss"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Looks):
     """What is lost, and how it is measured.
 
     Raises:
@@ -37,34 +36,21 @@ class Config:
 
     criterion: Criterion = "accuracy"
     renormalise: bool = False  # whether a masked row is scaled up to sum 1 again
-    norm: Norm = "batch"  # how batch norm normalises under a mask
-    exclude_none: bool = False
-    batches: int | None = None  # of the validation half; None: all
 
     def __post_init__(self) -> None:
-        if self.batches is not None and self.batches < 1:
-            raise InputError(f"batches is at least 1; got {self.batches}")
-        for name, choices in (("criterion", get_args(Criterion)), ("norm", ("batch", "running"))):
-            if getattr(self, name) not in choices:
-                raise unknown(name, str(getattr(self, name)), choices)
+        Looks.__post_init__(self)
+        require_one_of(self, criterion=get_args(Criterion))
 
 
-class LeaveOneOut:
+class LeaveOneOut(Configured[Config]):
     """The operation whose removal hurts most wins."""
 
     name: ClassVar[str] = "leave-one-out"
     paper: ClassVar[str] = "after Wang, Cheng, Chen, Tang, Hsieh 2021, arXiv:2108.04392"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
-    def cost(self, data: SelectionData) -> int:
-        """The most images that a selection pushes."""
-        return E * O * valid_images(data, self.config.batches)
+    cost = passes(E * O)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; scores are minus the accuracy (percent), or the loss, without the operation."""

@@ -17,6 +17,7 @@ import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import NONE, Cell
+from dartboard.selectors._options import Configured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,17 +27,13 @@ class Config:
     exclude_none: bool = False
 
 
-class Magnitude:
+class Magnitude(Configured[Config]):
     """The largest mixing weight wins."""
 
     name: ClassVar[str] = "magnitude"
     paper: ClassVar[str] = "Liu, Simonyan, Yang 2019, arXiv:1806.09055"
-    control: ClassVar[str | None] = None
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:  # noqa: ARG002  (it looks at no image)
         """See `Selector.select`; the scores are the mixing weights."""

@@ -35,7 +35,7 @@ from dartboard.selectors._budget import Knob, images_in, valid_images
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates
 from dartboard.selectors._operations import by_operation
-from dartboard.selectors._options import choose, require_at_least, require_one_of
+from dartboard.selectors._options import Configured, choose, require_at_least, require_one_of
 
 Cosine = Literal["channels", "whole"]
 
@@ -69,17 +69,13 @@ def similarity(one: Tensor, other: Tensor, cosine: Cosine) -> Tensor:
     return mean
 
 
-class OlesSimilarity:
+class OlesSimilarity(Configured[Config]):
     """The convolution whose training and validation gradients agree most wins."""
 
     name: ClassVar[str] = "oles-similarity"
     paper: ClassVar[str] = "after Jiang, Ji, Zhu, Yuan, Huang 2023 (NeurIPS)"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""

@@ -37,7 +37,7 @@ from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import MOMENTUM, BatchNorm, MixedNetwork
 from dartboard.selectors._budget import Knob, images_in, valid_images
 from dartboard.selectors._evaluation import score_mixtures, shared_batches
-from dartboard.selectors._options import require_at_least, require_one_of
+from dartboard.selectors._options import Configured, require_at_least, require_one_of
 
 Search = Literal["random", "evolution"]
 Statistics = Literal["batch", "re-estimated"]
@@ -128,21 +128,17 @@ def re_estimate(network: MixedNetwork, mixture: Tensor, batches: list[tuple[Tens
         buffer.copy_(total / len(batches))
 
 
-class OneShotBest:
+class OneShotBest(Configured[Config]):
     """The best whole cell seen wins."""
 
     name: ClassVar[str] = "one-shot-best"
     paper: ClassVar[str] = "Li, Talwalkar 2019, arXiv:1902.07638; Guo et al. 2020, arXiv:1904.00420"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (
         Knob("recalibration", grows=False),
         Knob("batches", grows=False),
         Knob("cells"),
     )
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from dartboard.benchmark.contracts import Selection
 from dartboard.benchmark.ground_truth import GroundTruth, Metric
+from dartboard.selectors._options import Configured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,16 +18,13 @@ class Config:
     """Nothing to set."""
 
 
-class Oracle:
+class Oracle(Configured[Config]):
     """The table's best cell."""
 
     name: ClassVar[str] = "oracle"
     paper: ClassVar[str] = "control"
     control: ClassVar[str | None] = "truth"
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def choose(self, truth: GroundTruth, metric: Metric) -> Selection:
         """See `Yardstick.choose`."""

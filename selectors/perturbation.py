@@ -30,19 +30,19 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.epochs import EpochMeter, steps_of_epoch
-from dartboard.benchmark.errors import InputError, unknown
 from dartboard.benchmark.space import OPERATIONS, Cell, E, O
 from dartboard.benchmark.streams import derive, split_off, stream
 from dartboard.benchmark.supernet import MixedNetwork, Norm
 from dartboard.selectors._budget import Knob, epoch_images, valid_images
 from dartboard.selectors._evaluation import score_mixtures, without_each
+from dartboard.selectors._options import Configured, Looks, require_at_least, require_one_of, require_positive
 
 Criterion = Literal["accuracy", "loss", "magnitude"]
 EdgeOrder = Literal["random", "ascending"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Looks):
     """The published procedure's figures.
 
     Raises:
@@ -55,24 +55,12 @@ class Config:
     edge_order: EdgeOrder = "random"
     renormalise: bool = False  # whether a masked row is scaled up to sum 1 again
     same_batches: bool = True  # whether the masks of an edge see the same batches and crops
-    norm: Norm = "batch"  # how batch norm normalises under a mask
-    exclude_none: bool = False  # whether `none` may be kept
-    batches: int | None = None  # of the validation half, for each mask; None: all
 
     def __post_init__(self) -> None:
-        if self.interval < 0:
-            raise InputError(f"interval is at least 0; got {self.interval}")
-        if not self.learning_rate > 0:
-            raise InputError(f"learning_rate is greater than 0; got {self.learning_rate}")
-        if self.batches is not None and self.batches < 1:
-            raise InputError(f"batches is at least 1; got {self.batches}")
-        for name, choices in (
-            ("criterion", get_args(Criterion)),
-            ("edge_order", get_args(EdgeOrder)),
-            ("norm", ("batch", "running")),
-        ):
-            if getattr(self, name) not in choices:
-                raise unknown(name, str(getattr(self, name)), choices)
+        Looks.__post_init__(self)
+        require_at_least(self, 0, "interval")
+        require_positive(self, "learning_rate")
+        require_one_of(self, criterion=get_args(Criterion), edge_order=get_args(EdgeOrder))
 
 
 class Projected(MixedNetwork):
@@ -115,21 +103,17 @@ def projection_epochs(interval: int) -> dict[int, int]:
     return {epoch: due.count(epoch) for epoch in due}
 
 
-class Perturbation:
+class Perturbation(Configured[Config]):
     """DARTS-PT and its ablations."""
 
     name: ClassVar[str] = "perturbation"
     paper: ClassVar[str] = "Wang, Cheng, Chen, Tang, Hsieh 2021, arXiv:2108.04392"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (
         Knob("interval", least=0, grows=False),
         Knob("batches"),
     )
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""

@@ -15,6 +15,7 @@ import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import CONV1X1, CONV3X3, NONE, POOL, SKIP, Cell, E, O
+from dartboard.selectors._options import Configured
 
 ORDER = (NONE, POOL, SKIP, CONV1X1, CONV3X3)
 
@@ -24,16 +25,13 @@ class Config:
     """Nothing to set."""
 
 
-class Prior:
+class Prior(Configured[Config]):
     """The constant order."""
 
     name: ClassVar[str] = "prior"
     paper: ClassVar[str] = "control"
     control: ClassVar[str | None] = "blind"
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:  # noqa: ARG002  (blind)
         """See `Selector.select`; an operation's score is its place in the order."""

@@ -35,7 +35,7 @@ from dartboard.benchmark.epochs import EpochMeter, steps_of_epoch
 from dartboard.benchmark.space import NONE, OPERATIONS, Cell, E, O
 from dartboard.benchmark.streams import derive, split_off
 from dartboard.selectors._budget import Knob, epoch_images
-from dartboard.selectors._options import require_at_least, require_one_of, require_positive
+from dartboard.selectors._options import Configured, require_at_least, require_one_of, require_positive
 from dartboard.selectors.perturbation import Projected
 
 Criterion = Literal["1", "2"]
@@ -86,17 +86,13 @@ def scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return (values - values.min()) / span if span > 0 else np.zeros_like(values)
 
 
-class Sgas:
+class Sgas(Configured[Config]):
     """The largest mixing weight but `none`'s wins, edge after edge, the supernet training between."""
 
     name: ClassVar[str] = "sgas"
     paper: ClassVar[str] = "Li, Qian, Delgadillo, Müller, Thabet, Ghanem 2020, arXiv:1912.00195"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (Knob("interval", least=0, grows=False),)
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""

@@ -36,7 +36,7 @@ from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import Norm
 from dartboard.selectors._budget import Knob, images_in
 from dartboard.selectors._evaluation import Scores, score_mixtures
-from dartboard.selectors._options import choose, require_at_least, require_one_of
+from dartboard.selectors._options import Configured, choose, require_at_least, require_one_of
 
 Value = Literal["accuracy", "loss"]
 Score = Literal["mean-minus-std", "mean"]
@@ -114,20 +114,16 @@ def permutation_marginals(
     return marginals, len(values) - 1
 
 
-class Shapley:
+class Shapley(Configured[Config]):
     """The operation of the largest Shapley value wins."""
 
     name: ClassVar[str] = "shapley"
     paper: ClassVar[str] = "Xiao, Wang, Zhu, Zhou, Lu 2022, arXiv:2206.09811"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (
         Knob("batch_size", grows=False),
         Knob("samples"),
     )
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""

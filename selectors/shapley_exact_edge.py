@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import NONE, E, O
-from dartboard.benchmark.supernet import Norm
-from dartboard.selectors._budget import Knob, valid_images
+from dartboard.selectors._budget import Knob, passes
 from dartboard.selectors._evaluation import score_mixtures, shared_batches
-from dartboard.selectors._options import choose, require_at_least, require_one_of
+from dartboard.selectors._options import Configured, Looks, choose, require_one_of
 
 Value = Literal["accuracy", "loss"]
 
@@ -36,7 +35,7 @@ PLAYERS = tuple(operation for operation in range(O) if operation != NONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Looks):
     """What worth is, and on which images.
 
     Raises:
@@ -44,13 +43,11 @@ class Config:
     """
 
     value: Value = "accuracy"
-    norm: Norm = "batch"  # how batch norm normalises
-    exclude_none: bool = False
     batches: int | None = 16  # of the validation half; None: all
 
     def __post_init__(self) -> None:
-        require_at_least(self, 1, "batches")
-        require_one_of(self, value=get_args(Value), norm=("batch", "running"))
+        Looks.__post_init__(self)
+        require_one_of(self, value=get_args(Value))
 
 
 def exact_shapley(worth: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -71,22 +68,15 @@ def exact_shapley(worth: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack(values, -1)
 
 
-class ShapleyExactEdge:
+class ShapleyExactEdge(Configured[Config]):
     """The operation of the largest Shapley value in its edge's own game wins."""
 
     name: ClassVar[str] = "shapley-exact-edge"
     paper: ClassVar[str] = "after Xiao, Wang, Zhu, Zhou, Lu 2022, arXiv:2206.09811"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
-    def cost(self, data: SelectionData) -> int:
-        """The most images that a selection pushes."""
-        return E * 2 ** len(PLAYERS) * valid_images(data, self.config.batches)
+    cost = passes(E * 2 ** len(PLAYERS))
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are the Shapley values, in percent or in nats."""

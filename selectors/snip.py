@@ -22,19 +22,18 @@ from typing import ClassVar, Literal, get_args
 import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
-from dartboard.benchmark.supernet import Norm
 from dartboard.selectors._budget import Knob, images_in
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates
 from dartboard.selectors._operations import sum_by_operation
-from dartboard.selectors._options import choose, require_at_least, require_one_of
+from dartboard.selectors._options import Configured, Looks, choose, require_one_of
 
 Level = Literal["operation", "weights"]
 Half = Literal["train", "valid"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Looks):
     """What a connection is, and which images.
 
     Raises:
@@ -43,26 +42,20 @@ class Config:
 
     level: Level = "operation"
     half: Half = "valid"
-    norm: Norm = "batch"  # how batch norm normalises
-    exclude_none: bool = False
     batches: int | None = None  # of the half; None: all
 
     def __post_init__(self) -> None:
-        require_at_least(self, 1, "batches")
-        require_one_of(self, level=get_args(Level), half=get_args(Half), norm=("batch", "running"))
+        Looks.__post_init__(self)
+        require_one_of(self, level=get_args(Level), half=get_args(Half))
 
 
-class Snip:
+class Snip(Configured[Config]):
     """The most sensitive operation wins."""
 
     name: ClassVar[str] = "snip"
     paper: ClassVar[str] = "Lee, Ajanthan, Torr 2019, arXiv:1810.02340"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""

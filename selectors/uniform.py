@@ -15,6 +15,7 @@ import torch
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.errors import InputError, unknown
 from dartboard.benchmark.space import OPERATIONS, Cell, E
+from dartboard.selectors._options import Configured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +38,13 @@ class Config:
             raise InputError(f"operations names one of them twice: {', '.join(self.operations)}")
 
 
-class Uniform:
+class Uniform(Configured[Config]):
     """Every operation drawn from is equally likely on every edge; by default all, `none` included."""
 
     name: ClassVar[str] = "random"
     paper: ClassVar[str] = "control"
     control: ClassVar[str | None] = "blind"
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:  # noqa: ARG002  (blind)
         """See `Selector.select`."""

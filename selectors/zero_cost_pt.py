@@ -33,7 +33,7 @@ from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import Norm, Supernet
 from dartboard.selectors._budget import Knob, images_in
 from dartboard.selectors._evaluation import without_each
-from dartboard.selectors._options import require_at_least, require_one_of
+from dartboard.selectors._options import Configured, require_at_least, require_one_of
 from dartboard.selectors._zero_cost import ActivationCodes, SynapticFlow, untrained
 from dartboard.selectors.beam_perturbation import settle
 
@@ -81,12 +81,11 @@ class Proposal(NamedTuple):
     trace: tuple[dict[str, Any], ...]
 
 
-class ZeroCostPT:
+class ZeroCostPT(Configured[Config]):
     """The operation without which the network scores least wins, edge after edge."""
 
     name: ClassVar[str] = "zero-cost-pt"
     paper: ClassVar[str] = "Xiang, Dudziak, Abdelfattah, Chau, Lane, Wen 2023 (AAAI), arXiv:2106.06799"
-    control: ClassVar[str | None] = None
     knobs: ClassVar[tuple[Knob, ...]] = (
         Knob("batch_size", least=2, grows=False),
         Knob("proposals", grows=False),
@@ -94,9 +93,6 @@ class ZeroCostPT:
     )
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""
