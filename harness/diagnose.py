@@ -92,8 +92,8 @@ def measure(prepared: PreparedDiagnostic, subject: Subject, *, epoch: int | None
     Raises:
         RuntimeError: when it changed the supernet or the global random state, so that the search cannot go on.
     """
-    started = time.perf_counter()
     with untouched(subject.trained, f"{who}, the diagnostic {prepared.name}"):
+        started = time.perf_counter()
         try:
             values, images, gradient_images = prepared.module.measure(subject, prepared.config)
             error = None

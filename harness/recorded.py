@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dartboard.benchmark.catalogue import Catalogue
-from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.catalogue import Catalogue, Entry
+from dartboard.benchmark.errors import InputError, unknown
 from dartboard.harness.grid import AskedDiagnostic, Dataset, Grid, Method
 from dartboard.results.records import RunHeader, read_header
 
@@ -79,4 +79,13 @@ def with_diagnostics(old: RunHeader, new: RunHeader) -> RunHeader:
 def _method(label: str, told: Mapping[str, Any], catalogue: Catalogue) -> Method:
     """A search method as the header tells of it: every field of its configuration is an option."""
     own = {name: value for name, value in told.items() if name not in ("method", "origin", "protocol")}
-    return Method(label=label, entry=catalogue[told["method"]], options={**told["protocol"], **own})
+    return Method(label=label, entry=_entry(label, told["method"], catalogue), options={**told["protocol"], **own})
+
+
+def _entry(label: str, name: str, catalogue: Catalogue) -> Entry:
+    """The catalogue's entry of the class called `name`: the label's own, if it is, or else the first."""
+    likely = sorted(catalogue, key=lambda entry: (entry.name != label, entry.name != name))
+    for entry in likely:
+        if not entry.queries and entry.load().name == name:
+            return entry
+    raise unknown("searcher", name, [entry.name for entry in likely])

@@ -19,7 +19,7 @@ from dartboard.benchmark.streams import derive, stream
 from dartboard.benchmark.supernet import Supernet, SupernetConfig, build_supernet
 from dartboard.harness.checkpoints import FileJournal, load_state, save_state
 from dartboard.harness.diagnose import PreparedDiagnostic, measure, missing, of_epoch
-from dartboard.harness.diagnostics._subject import Subject
+from dartboard.harness.diagnostics._subject import CellPass, Subject
 from dartboard.harness.grid import Dataset
 from dartboard.harness.guard import untouched
 from dartboard.harness.prepare import PreparedSearcher
@@ -195,12 +195,14 @@ class SearchRun:
         asked = of_epoch(self.engine.diagnostics, len(trajectory))
         if asked:
             now = TrainedSupernet(searcher=searcher, mixture=mixture, trajectory=np.array(trajectory, dtype=np.float64))
+            shared: dict[str, CellPass] = {}
             for prepared in asked:
-                self._measure(prepared, now, len(trajectory))
+                self._measure(prepared, now, len(trajectory), shared)
 
     def diagnose(self, trained: TrainedSupernet) -> None:
         """Measure what is asked for of the trained supernet and has no record."""
         engine, epochs = self.engine, len(trained.trajectory)
+        shared: dict[str, CellPass] = {}
         for prepared, epoch in missing(self.folder, engine.diagnostics, epochs, retry_failed=engine.retry_failed):
             dear = epoch is None
             if dear:
@@ -208,14 +210,16 @@ class SearchRun:
             past = trained
             if epoch is not None and epoch < epochs:
                 past = replace(trained, mixture=trained.trajectory[epoch - 1], trajectory=trained.trajectory[:epoch])
-            record = self._measure(prepared, past, epoch)
+            record = self._measure(prepared, past, epoch, shared)
             if dear:
                 engine.listener.advance(1, 1)
                 told = f"failed: {record.error}" if record.error else f"{record.images:,} images"
                 engine.listener.end(f"{self.key}, {prepared.name}: {told}, {record.diagnostic_seconds:.1f} s")
 
-    def _measure(self, prepared: PreparedDiagnostic, trained: TrainedSupernet, epoch: int | None) -> DiagnosticRecord:
-        """Measure one thing and write it down."""
+    def _measure(
+        self, prepared: PreparedDiagnostic, trained: TrainedSupernet, epoch: int | None, shared: dict[str, CellPass]
+    ) -> DiagnosticRecord:
+        """Measure one thing and write it down; `shared` is what the others of this supernet have computed."""
         engine, journal = self.engine, FileJournal(self.folder / f"diagnostic--{prepared.name}.pt", self.engine.device)
         dear = epoch is None
         data = SelectionData(
@@ -225,12 +229,15 @@ class SearchRun:
             journal=journal if dear else None,
             progress=engine.listener.advance if dear else None,
         )
+        root = derive(self.seed, "diagnose", self.key.dataset, "trained" if epoch is None else epoch)
         subject = Subject(
             trained=trained,
             data=data,
             truth=engine.truth,
             metric=engine.metric(self.dataset.label),
-            root=derive(self.seed, "diagnose", self.key.dataset, prepared.name, "trained" if epoch is None else epoch),
+            root=derive(root, prepared.name),
+            shared_root=derive(root, "shared"),
+            shared=shared,
         )
         record = measure(prepared, subject, epoch=epoch, who=str(self.key))
         append_diagnostic(self.folder, record)

@@ -41,7 +41,8 @@ network's cells where each has its own; accuracies are in percent, losses and en
         loss_here, accuracy_here · rise mean loss at the largest radius less loss_here · worst_rise the largest ·
         accuracy_drop mean, points · curvature (directions,) dᵀHd by the smallest radius
     discretisation-gap    of the trained supernet; the validation half, and 5 epochs of training a copy
-        cell str, the argmax · accuracy_mixture, loss_mixture · accuracy_cell, loss_cell the same weights under the
+        cell str, the argmax · tied edges whose largest p is shared, so that the first operation is taken ·
+        accuracy_mixture, loss_mixture · accuracy_cell, loss_cell the same weights under the
         one-hot mixture · accuracy_re_estimated, loss_re_estimated the cell after its batch-norm statistics were taken
         anew · accuracy_tuned_1, loss_tuned_1, accuracy_tuned_5, loss_tuned_5 after so many epochs of tuning · gap,
         gap_re_estimated, gap_tuned_1, gap_tuned_5 points: accuracy_mixture less the accuracy of that name

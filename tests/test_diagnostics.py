@@ -37,7 +37,7 @@ from dartboard.harness.diagnostics import (
     rank_correlation,
 )
 from dartboard.harness.diagnostics._catalogue import DIAGNOSTICS, choose
-from dartboard.harness.diagnostics._subject import Measurement, Subject, cell_gradients
+from dartboard.harness.diagnostics._subject import Measurement, Subject, cell_pass
 from dartboard.harness.guard import untouched
 from dartboard.harness.toys import BATCH, toy_images, toy_trained
 from dartboard.selectors._gradients import SupernetLoss, logits
@@ -63,7 +63,8 @@ def subject(dtype: torch.dtype = torch.float64, **changes: Any) -> Subject:
     train, valid = (toy_images(half, dtype=dtype) for half in ("train", "valid"))
     data = SelectionData(train=train, valid=valid, batch_size=BATCH)
     return replace(
-        Subject(trained=trained, data=data, truth=truth(), metric=truth().default_metric(), root=7), **changes
+        Subject(trained=trained, data=data, truth=truth(), metric=truth().default_metric(), root=7, shared_root=7),
+        **changes,
     )
 
 
@@ -85,7 +86,7 @@ def test_measuring_changes_nothing_and_repeats(name: str) -> None:
     with untouched(of.trained, name):
         first = measured(name, of)
     assert str(first.values) == str(measured(name, of).values)
-    other = measured(name, replace(of, root=8))
+    other = measured(name, replace(of, root=8, shared_root=8, shared={}))
     if name in ("cell-agreement", "operation-cost", "alpha-hessian", "landscape", "rank-correlation"):
         assert str(other.values) != str(first.values)
 
@@ -248,7 +249,7 @@ def test_cell_gradients_are_finite_differences() -> None:
     of = subject()
     network, batch = of.trained.supernet, of.batches(of.data.valid, 1, "x")[0]
     p = random_mixture(network.config.cells)
-    found = cell_gradients(network, p, batch, network.config.cells)
+    found = cell_pass(network, p, batch, network.config.cells)
 
     def loss(weights: Tensor) -> float:
         with torch.no_grad():
@@ -292,8 +293,8 @@ def test_cost_identities_hold(cells_per_stage: int, monkeypatch: pytest.MonkeyPa
     network = sharp_network(cells_per_stage, monkeypatch)
     cells = network.config.cells
     batch = next(toy_images("train", dtype=torch.float64).in_order(BATCH))
-    found = cell_gradients(network, random_mixture(cells), batch, cells)
-    values = operation_cost.summarise(found, batch[1], cells_per_stage)
+    found = cell_pass(network, random_mixture(cells), batch, cells)
+    values = operation_cost.summarise(found, cells_per_stage)
     assert values["identity_error"] < 1e-6
     shares = found.mixtures * found.gradients
     assert len(operation_cost.identity_violations(shares, cells_per_stage)) == 2 * cells + 3 * (cells_per_stage - 1) + 1
@@ -313,10 +314,10 @@ def test_a_violated_identity_is_seen() -> None:
     """A skip's cost moved by the largest cost makes an error of 1."""
     network = subject().trained.supernet
     batch = next(toy_images("train", dtype=torch.float64).in_order(BATCH))
-    found = cell_gradients(network, random_mixture(3), batch, 3)
+    found = cell_pass(network, random_mixture(3), batch, 3)
     wrong = found.gradients.clone()
     wrong[1, 0, SKIP] += float((found.mixtures * found.gradients).abs().max()) / float(found.mixtures[1, 0, SKIP])
-    assert operation_cost.summarise(found._replace(gradients=wrong), batch[1], 1)["identity_error"] > 0.3
+    assert operation_cost.summarise(found._replace(gradients=wrong), 1)["identity_error"] > 0.3
 
 
 def test_costs_are_sums_over_cells_and_predict_the_logit_of_none() -> None:
@@ -326,8 +327,8 @@ def test_costs_are_sums_over_cells_and_predict_the_logit_of_none() -> None:
     alpha = torch.randn(E, O, generator=stream(1, "alpha"), dtype=torch.float64).requires_grad_()
     loss = F.cross_entropy(network(batch[0], alpha.softmax(-1), "batch"), batch[1])
     (by_alpha,) = torch.autograd.grad(loss, alpha)
-    found = cell_gradients(network, alpha.softmax(-1), batch, 3)
-    values = operation_cost.summarise(found, batch[1], 1)
+    found = cell_pass(network, alpha.softmax(-1), batch, 3)
+    values = operation_cost.summarise(found, 1)
     np.testing.assert_allclose(values["none_gradient"], by_alpha[:, NONE].numpy(), atol=1e-14)
     assert np.abs(values["cost"][:, NONE]).max() == 0
     p = alpha.detach().softmax(-1).numpy()
@@ -355,7 +356,7 @@ def test_costs_of_both_halves_are_of_the_same_weights() -> None:
     of = subject()
     data = replace(of.data, train=of.data.valid, batch_size=len(of.data.valid))
     plain = replace(data.valid, padding=0, padded=data.valid.images, flip=False)  # no draw but the order
-    values = measured("operation-cost", replace(of, data=replace(data, train=plain, valid=plain))).values
+    values = measured("operation-cost", replace(of, data=replace(data, train=plain, valid=plain), shared={})).values
     np.testing.assert_allclose(values["edge_cost_gap"], 0, atol=1e-12)
     assert values["train"]["loss"] == pytest.approx(values["valid"]["loss"])
 
@@ -478,8 +479,26 @@ def test_the_gap_is_the_difference_of_two_accuracies() -> None:
     assert values["accuracy_mixture"] == pytest.approx(accuracy(network, of.mixture(), of))
     assert values["accuracy_cell"] == pytest.approx(accuracy(network, torch.from_numpy(cell.one_hot()), of))
     assert values["gap"] == values["accuracy_mixture"] - values["accuracy_cell"]
+    assert values["tied"] == 0
     for name in ("re_estimated", "tuned_1", "tuned_2"):
         assert values[f"gap_{name}"] == values["accuracy_mixture"] - values[f"accuracy_{name}"]
+
+
+def test_ties_are_counted() -> None:
+    """A uniform mixture has no argmax on any edge."""
+    of = subject()
+    uniform = np.full((E, O), 1 / O)
+    assert measured("discretisation-gap", replace(of, trained=replace(of.trained, mixture=uniform))).values["tied"] == E
+
+
+def test_two_diagnostics_share_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one supernet, `operation-cost` after `cell-agreement` runs nothing, and says what it would have said alone."""
+    of = subject(trained=toy_trained(torch.float64, watched=True))
+    alone = measured("operation-cost", replace(of, shared={}))
+    measured("cell-agreement", of)
+    monkeypatch.setattr(Supernet, "forward", None)
+    shared = measured("operation-cost", of)
+    assert str(shared) == str(alone)
 
 
 def test_a_mixture_that_is_a_cell_has_no_gap() -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from dartboard.harness.diagnostics._subject import Measurement, Subject, cell_gradients
+from dartboard.harness.diagnostics._subject import Measurement, Subject
 from dartboard.searchers.lambda_darts import agreement
 
 
@@ -44,10 +44,10 @@ def summarise(gradients: Tensor) -> dict[str, Any]:
 
 
 def measure(subject: Subject, config: Config) -> Measurement:  # noqa: ARG001  (all diagnostics are called alike)
-    """On one batch of each half."""
-    network, values, seen = subject.trained.supernet, {}, 0
-    for half, split in (("train", subject.data.train), ("valid", subject.data.valid)):
-        (batch,) = subject.batches(split, 1, half)
-        values[half] = summarise(cell_gradients(network, subject.mixture(), batch, network.config.cells).gradients)
-        seen += len(batch[1])
+    """On one batch of each half, at which `operation-cost` looks, too."""
+    values: dict[str, Any] = {}
+    seen = 0
+    for half, found in subject.passes():
+        values[half] = summarise(found.gradients)
+        seen += len(found.labels)
     return Measurement(values, seen, seen)

@@ -11,7 +11,8 @@ supernet under the mixture p on the whole validation half and x the argmax cell,
 
 in percentage points. Tuning goes on with the search's own step at a small constant rate and fresh momentum, on a copy
 of which every edge is settled, as DARTS-PT tunes. A gap that one epoch closes says little of the cell; one that stays
-says that the weights were never ready for it.
+says that the weights were never ready for it. `tied` edges have several largest weights, of which the first operation
+is taken: where all are (a uniform mixture), the cell is a convention, and so is its gap.
 
 Differences from the papers: they report the first gap; the rates and lengths of tuning are DARTS-PT's.
 """
@@ -72,6 +73,7 @@ def measure(subject: Subject, config: Config) -> Measurement:
 
     if kept is None:
         values["cell"] = str(cell)
+        values["tied"] = int(((trained.mixture == trained.mixture.max(1, keepdims=True)).sum(1) > 1).sum())
         score("mixture", trained.supernet, mixture, "batch")
         score("cell", trained.supernet, one_hot, "batch")
         anew = copy.deepcopy(trained.supernet)

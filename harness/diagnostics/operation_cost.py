@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dartboard.benchmark.space import EDGES, NONE, POOL, SKIP
-from dartboard.harness.diagnostics._subject import CellGradients, Measurement, Subject, cell_gradients
+from dartboard.harness.diagnostics._subject import CellPass, Measurement, Subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def predictions(logits: Tensor, labels: Tensor) -> dict[str, Any]:
     return means | {"right": of(right), "wrong": of(~right)}
 
 
-def summarise(found: CellGradients, labels: Tensor, cells_per_stage: int | None) -> dict[str, Any]:
+def summarise(found: CellPass, cells_per_stage: int | None) -> dict[str, Any]:
     """The costs of one batch; `cells_per_stage` is None where the identities are not those of the network."""
     mixtures, gradients = found.mixtures.double(), found.gradients.double()
     shares = mixtures * gradients
@@ -96,20 +96,19 @@ def summarise(found: CellGradients, labels: Tensor, cells_per_stage: int | None)
         "edge_cost": by_cell.sum(0).cpu().numpy(),
         "by_cell": by_cell.cpu().numpy(),
         "none_gradient": (0 - mixtures[..., NONE] * by_cell).sum(0).cpu().numpy(),
-        **predictions(found.logits, labels),
+        **predictions(found.logits, found.labels),
         "identity_error": error,
     }
 
 
 def measure(subject: Subject, config: Config) -> Measurement:  # noqa: ARG001  (all diagnostics are called alike)
     """On one batch of each half, with the same weights."""
-    network, values, seen = subject.trained.supernet, {}, 0
-    size = network.config
+    size = subject.trained.supernet.config
     plain = size.partial == 1 and not size.edge_normalisation
-    for half, split in (("train", subject.data.train), ("valid", subject.data.valid)):
-        (batch,) = subject.batches(split, 1, half)
-        found = cell_gradients(network, subject.mixture(), batch, size.cells)
-        values[half] = summarise(found, batch[1], size.cells_per_stage if plain else None)
-        seen += len(batch[1])
+    values: dict[str, Any] = {}
+    seen = 0
+    for half, found in subject.passes():
+        values[half] = summarise(found, size.cells_per_stage if plain else None)
+        seen += len(found.labels)
     gap = values["valid"]["edge_cost"] - values["train"]["edge_cost"]
     return Measurement({**values, "edge_cost_gap": gap}, seen, seen)
