@@ -91,8 +91,8 @@ def command(
     costs = read_costs(folder)
     if costs:
         taken = sum(cost.seconds for cost in costs)
-        told = f"{len(costs)} diagnostics took {taken:.1f} s"
-        click.echo(f"{told} (each: `dartboard diagnose {folder} --diagnostics none`)", err=True)
+        spent = f"{len(costs)} diagnostics took {taken:.1f} s"
+        click.echo(f"{spent} (each: `dartboard diagnose {folder} --diagnostics none`)", err=True)
     if report and outcome.ok:
         from dartboard.results.report import write_report
 
