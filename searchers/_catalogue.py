@@ -201,5 +201,11 @@ SEARCHERS: Final = Catalogue(
             summary="ISTA-NAS, one operation an edge, recovered from a trained compressed code (Yang et al. 2020)",
             passes=(2, 2),
         ),
+        Entry(
+            name="eoinas-proxy",
+            place="dartboard.searchers.eoinas_proxy:EoinasProxy",
+            summary="stand-in for EoiNAS: sampled paths, pruned by weight times accuracy (after Xie, Zhou, Kung 2019)",
+            passes=(2, 2),
+        ),
     ],
 )
