@@ -13,7 +13,7 @@ from dartboard.benchmark.errors import InputError
 from dartboard.results import statistics as st
 from dartboard.results.aggregate import Group, Trajectory, best_in_table, collapsed, groups, main_metric, trajectory
 from dartboard.results.diagnostics import of_trained
-from dartboard.results.records import EpochRecord, RunRecord, SearchKey
+from dartboard.results.records import QUERIES, EpochRecord, RunRecord, SearchKey
 from dartboard.results.rundata import RunData
 from dartboard.results.statistics import Estimate
 from dartboard.results.style import selector_marks
@@ -125,7 +125,7 @@ def boards(run: RunData) -> list[Board]:
 
 def trains_cells(record: RunRecord) -> bool:
     """Whether the record's search trained cells one by one instead of a supernet."""
-    return getattr(record, "queries", None) is not None
+    return record.selector == QUERIES
 
 
 def _middles(records: Sequence[RunRecord], dataset: str) -> dict[tuple[str, str], Estimate]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from dartboard.results.board import SHARING, Board
+from dartboard.results.board import SHARING, TRAINING, Board, trains_cells
 from dartboard.results.contents_board import glance, sections
 from dartboard.results.contents_details import by_criterion, by_method
 from dartboard.results.contents_failures import matrices
@@ -13,6 +13,7 @@ from dartboard.results.document import Block, Document, Items, Section, Table, T
 from dartboard.results.failure_modes import Verdict
 from dartboard.results.findings import findings
 from dartboard.results.names import Names
+from dartboard.results.query_searches import query_blocks, query_findings
 from dartboard.results.records import RunHeader, RunRecord
 from dartboard.results.rundata import RunData
 from dartboard.results.wording import count, listed, metric_words, number, seeds
@@ -28,11 +29,14 @@ ABOUT: Final[Mapping[str, str]] = {
     "comparisons.csv": "every selector against magnitude on the same supernets",
     "contrasts.csv": "the same with intervals and tests",
     "standings.csv": "the criteria's ranks",
+    "criteria.csv": "how well every selector's scores agree with true operation strength, and a random order's",
+    "criteria-tests.csv": "every criterion against its controls, in accuracy and in agreement",
     "blame.csv": "each criterion's regret in the supernet's and the selection's part",
     "failures.csv": "every failure mode's verdict, with its evidence",
     "epochs.csv": "the trajectories and the mixing weights",
     "diagnostics.csv": "what was measured of the supernets besides",
     "cells.csv": "every chosen cell, and who chose it",
+    "queries.csv": "every better cell of the searches that train cells",
     "records.csv": "every record",
 }
 """The tables of a report."""
@@ -57,7 +61,8 @@ def document(
     names = Names()
     details = []
     for board in boards:
-        details += [by_method(board, verdicts[board.slug]), by_criterion(board)]
+        if board.kind == SHARING:
+            details += [by_method(board, verdicts[board.slug]), by_criterion(board)]
     parts = [
         _glance(boards, told, verdicts, names),
         _setting(run),
@@ -78,16 +83,28 @@ def document(
 
 def findings_of(run: RunData, boards: Sequence[Board]) -> dict[str, list[str]]:
     """The findings by data set: about the weight-sharing searches, where there are any."""
-    return {dataset: findings(_sharing(run, boards, dataset), dataset) for dataset in run.datasets}
+    return {dataset: _findings(run, boards, dataset) for dataset in run.datasets}
 
 
-def _sharing(run: RunData, boards: Sequence[Board], dataset: str) -> RunData:
-    """The run without the searches that train cells, unless there are no others."""
-    mine = [board for board in boards if board.dataset == dataset and board.kind == SHARING]
-    return mine[0].run if mine else run
+def _findings(run: RunData, boards: Sequence[Board], dataset: str) -> list[str]:
+    mine = {board.kind: board for board in boards if board.dataset == dataset}
+    if SHARING not in mine and TRAINING in mine:
+        return query_findings(mine[TRAINING])
+    return findings(mine[SHARING].run if mine else run, dataset)
+
+
+def _supernets(run: RunData) -> RunData:
+    """The run without the searches that train cells."""
+    return run.kept([row for row in run.records if not trains_cells(row[1])])
 
 
 def _question(run: RunData, boards: Sequence[Board]) -> str:
+    queries = len({record.searcher for _, record in run.records if trains_cells(record)})
+    run = _supernets(run)
+    if queries and not run.records:
+        return (
+            f"How far does a number of trained cells lead? {count(queries, 'search', 'searches')} without a supernet."
+        )
     records = [record for _, record in run.records]
     searchers = len({record.searcher for record in records})
     criteria = len({record.selector for record in records if record.control is None})
@@ -105,7 +122,11 @@ def _question(run: RunData, boards: Sequence[Board]) -> str:
 def _answer(told: Mapping[str, Sequence[str]]) -> list[str]:
     if len(told) == 1:
         return list(next(iter(told.values()))[:ANSWER])
-    return [f"Searched on **{dataset}**: {' '.join(said[:ANSWER])}" for dataset, said in told.items()]
+    return [
+        sentence if place else f"Searched on **{dataset}**: {sentence}"
+        for dataset, said in told.items()
+        for place, sentence in enumerate(said[:ANSWER])
+    ]
 
 
 def _notice(records: Sequence[RunRecord]) -> str:
@@ -125,7 +146,7 @@ def _glance(
 ) -> Section | None:
     parts: list[Block] = []
     for board in boards:
-        blocks = glance(board, names)
+        blocks = query_blocks(board) if board.kind == TRAINING else glance(board, names)
         if board.kind == SHARING:
             blocks += matrices(board, verdicts[board.slug], names)
             more = tuple(told[board.dataset][ANSWER:])
@@ -135,7 +156,8 @@ def _glance(
 
 
 def _board_sections(run: RunData, boards: Sequence[Board], names: Names) -> list[Section]:
-    parts = [Section(title=board.title, blocks=tuple(sections(board, names))) for board in boards]
+    ranked = [board for board in boards if board.kind == SHARING]
+    parts = [Section(title=board.title, blocks=tuple(sections(board, names))) for board in ranked]
     for dataset in run.datasets:
         if dataset not in {board.dataset for board in boards}:
             none = Text(text="No run came to a cell with a known accuracy.")
@@ -149,12 +171,15 @@ def _board_sections(run: RunData, boards: Sequence[Board], names: Names) -> list
 def _setting(run: RunData) -> Section:
     """In plain words, what was run on what."""
     records = [record for _, record in run.records]
+    sharing = _supernets(run)
+    querying = run.kept([row for row in run.records if trains_cells(row[1])])
     rows = [
         *([("Folders", listed(run.folders))] if len(run.folders) > 1 else []),
-        ("Supernets", f"{len(run.searches)}: {_searched(run)}"),
+        *([("Supernets", f"{len(sharing.searches)}: {_searched(sharing)}")] if sharing.records else []),
+        *([("Searches that train cells", _searched(querying))] if querying.records else []),
         ("Table", _table_words(run)),
-        *((f"Images: {dataset}", _image_words(run, dataset)) for dataset in run.datasets),
-        ("Supernet", _supernet_words(records)),
+        *((f"Images: {dataset}", _image_words(run, dataset)) for dataset in sharing.datasets),
+        *([("Supernet", _supernet_words([record for _, record in sharing.records]))] if sharing.records else []),
         *([("Reduction", _reductions(run.folders.values()))] if any(run.folders.values()) else []),
         ("Preset", _distinct(record.preset for record in records)),
         *(

@@ -13,7 +13,6 @@ from pathlib import Path
 from dartboard.benchmark.errors import InputError
 from dartboard.results.diagnostics import DiagnosticRecord, read_diagnostics
 from dartboard.results.records import (
-    QUERIES,
     EpochRecord,
     RunHeader,
     RunRecord,
@@ -34,7 +33,6 @@ class RunData:
     records: tuple[tuple[int, RunRecord], ...]  # with their lines in records.jsonl
     epochs: Mapping[SearchKey, tuple[EpochRecord, ...]]  # of every search that has a record
     diagnostics: Mapping[SearchKey, tuple[DiagnosticRecord, ...]] = field(default_factory=dict)  # likewise
-    query_records: tuple[tuple[int, RunRecord], ...] = ()  # of searches that train single cells: never among the others
     folders: Mapping[str, RunHeader | None] = field(default_factory=dict)  # by name, with their own headers
     origins: Mapping[int, tuple[str, int]] = field(default_factory=dict)  # of several folders: folder and line
 
@@ -70,13 +68,11 @@ def read_run(folder: Path) -> RunData:
         raise InputError(f"nothing is recorded in {str(folder)!r} yet; run: dartboard run GRID --out {folder}")
     header = read_header(folder)
     ordered = _in_grid_order(records, header)
-    sharing, querying = _apart(ordered)
-    searches = dict.fromkeys(record.search for _, record in sharing)
+    searches = dict.fromkeys(record.search for _, record in ordered)
     return RunData(
         name=header.name if header else folder.resolve().name,
         header=header,
-        records=sharing,
-        query_records=querying,
+        records=tuple(ordered),
         epochs={search: tuple(read_epochs(search_folder(folder, search))) for search in searches},
         diagnostics={search: tuple(read_diagnostics(search_folder(folder, search))) for search in searches},
         folders={folder.resolve().name: header},
@@ -100,16 +96,14 @@ def read_runs(folders: Sequence[Path]) -> RunData:
     records: list[tuple[int, RunRecord]] = []
     origins: dict[int, tuple[str, int]] = {}
     for name, run in runs.items():
-        for line, record in (*run.records, *run.query_records):
+        for line, record in run.records:
             records.append((len(records) + 1, replace(record, searcher=called(record.searcher, name))))
             origins[len(records)] = (name, line)
     header = _together(runs)
-    sharing, querying = _apart(_in_grid_order(records, header))
     return RunData(
         name=header.name,
         header=header,
-        records=sharing,
-        query_records=querying,
+        records=tuple(_in_grid_order(records, header)),
         epochs={_called(search, name): rows for name, run in runs.items() for search, rows in run.epochs.items()},
         diagnostics={
             _called(search, name): rows for name, run in runs.items() for search, rows in run.diagnostics.items()
@@ -117,15 +111,6 @@ def read_runs(folders: Sequence[Path]) -> RunData:
         folders={name: run.header for name, run in runs.items()},
         origins=origins,
     )
-
-
-Numbered = tuple[int, RunRecord]
-
-
-def _apart(records: Sequence[Numbered]) -> tuple[tuple[Numbered, ...], tuple[Numbered, ...]]:
-    """Those of methods that train a supernet, and those of searches that train single cells."""
-    querying = tuple(row for row in records if row[1].selector == QUERIES)
-    return tuple(row for row in records if row[1].selector != QUERIES), querying
 
 
 def called(searcher: str, folder: str) -> str:
@@ -151,7 +136,7 @@ def _same_truth(runs: Mapping[str, RunData]) -> None:
     tables: dict[str, str] = {}
     metrics: dict[str, dict[str, str]] = {}
     for name, run in runs.items():
-        for _, record in (*run.records, *run.query_records):
+        for _, record in run.records:
             if record.table_sha256 is not None:
                 tables.setdefault(record.table_sha256, f"{name} by {record.table}")
             if record.metric is not None:

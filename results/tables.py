@@ -15,8 +15,10 @@ from dartboard.results.aggregate import Summary, chosen_cells, compare, free_edg
 from dartboard.results.blame import REFERENCE
 from dartboard.results.board import Board
 from dartboard.results.board_tables import board_tables
+from dartboard.results.contents_criteria import criteria_tables
 from dartboard.results.csv_files import csv_text, spread_estimate
 from dartboard.results.failure_modes import Verdict
+from dartboard.results.query_searches import query_rows
 from dartboard.results.records import accuracy_field, to_json
 from dartboard.results.rundata import RunData
 from dartboard.results.wording import choosers
@@ -39,9 +41,11 @@ def tables(
         "results.csv": csv_text(_results(run, boards)),
         "comparisons.csv": csv_text(_comparisons(run)),
         **board_tables(boards, verdicts),
+        **criteria_tables(boards),
         "epochs.csv": csv_text(_epochs(run)),
         **({"diagnostics.csv": csv_text(_diagnostics(run))} if any(run.diagnostics.values()) else {}),
         "cells.csv": csv_text(_cells(run)),
+        **({"queries.csv": csv_text(query_rows(run.records))} if any(r.queries for _, r in run.records) else {}),
         "records.csv": csv_text(_records(run)),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from math import comb
 from pathlib import Path
@@ -22,8 +23,11 @@ from dartboard.harness.grid import Grid, Overrides, read_grid
 from dartboard.harness.plugins import catalogues
 from dartboard.harness.query_checks import BUDGET, CHECKS, METRIC, QueryCase, toy_truth
 from dartboard.harness.verify import check_name, examine
+from dartboard.results.board import boards
 from dartboard.results.progress import read_progress
-from dartboard.results.records import comparable, read_header, read_records
+from dartboard.results.query_searches import accuracy_after, anytime
+from dartboard.results.records import RunRecord, comparable, read_header, read_records
+from dartboard.results.report import write_report
 from dartboard.results.rundata import read_run
 from dartboard.searchers import svge_bo
 from dartboard.searchers._catalogue import SEARCHERS
@@ -348,13 +352,55 @@ def test_a_run_is_repeated_bit_for_bit_and_not_done_twice(tmp_path: Path) -> Non
     assert len((tmp_path / "one" / "records.jsonl").read_text().splitlines()) == len(one)
 
 
-def test_a_grid_ranks_them_apart(tmp_path: Path) -> None:
-    """Beside a method with a supernet, the records of the two kinds are told apart when they are read."""
+def test_a_report_ranks_them_apart(tmp_path: Path) -> None:
+    """Beside a method with a supernet they have a board, a part and a table of their own, and are in no other."""
     Engine(smoke(searchers=("fixed-alpha", "random-search")), tmp_path, device="cpu", listener=Silent()).run()
     run = read_run(tmp_path)
-    assert {record.searcher for _, record in run.records} == {"fixed-alpha"}
-    assert {record.searcher for _, record in run.query_records} == {"random-search"}
-    assert {search.searcher for search in run.searches} == {"fixed-alpha"}
+    ranked, queried = boards(run)
+    assert (ranked.searchers, queried.searchers) == (["fixed-alpha"], ["random-search"])
+    report = write_report(tmp_path)
+    text = report.path.read_text()
+    assert text.count("random-search came to") == 1
+    assert "1 search method, 1 criterion and 0 controls on 2 supernets" in text
+    with (report.path.parent / "queries.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["searcher"], row["cell"]) for row in rows] == [
+        (record.searcher, entry["cell"]) for _, record in run.records for entry in record.trace if record.queries
+    ]
+
+
+def test_a_report_without_supernets_tells_of_trained_cells(tmp_path: Path) -> None:
+    """Its question and its answer are about them, and it says of no supernet."""
+    Engine(smoke(searchers=("random-search",)), tmp_path, device="cpu", listener=Silent()).run()
+    text = write_report(tmp_path).path.read_text()
+    assert "How far does a number of trained cells lead? 1 search without a supernet." in text
+    assert "| Supernets |" not in text
+
+
+def recorded(seed: int, queries: int, *steps: tuple[int, float], searcher: str = "random-search") -> RunRecord:
+    """A record whose best cell was so many percent from so many queries on."""
+    trace = tuple({"queries": n, "cell": str(Cell.from_number(n)), "queried": 0.0, "accuracy": a} for n, a in steps)
+    return RunRecord(
+        searcher=searcher,
+        dataset="d",
+        seed=seed,
+        selector="queries",
+        status="ok",
+        queries=queries,
+        trace=trace,
+        accuracy=steps[-1][1],
+        metric="cifar10/test/200",
+    )
+
+
+def test_any_time_accuracies_are_means_of_the_best_so_far() -> None:
+    """At each milestone the cells that were best by then, worse ones included; up to the least budget of the seeds."""
+    records = [recorded(0, 30, (1, 50.0), (12, 90.0), (25, 80.0)), recorded(1, 40, (1, 70.0), (5, 60.0))]
+    (found,) = anytime(records)
+    assert (found.searcher, found.seeds, found.budget) == ("random-search", (0, 1), 30)
+    assert {n: summary.mean for n, summary in found.accuracies.items()} == {1: 60, 5: 55, 10: 55, 20: 75, 30: 70}
+    assert accuracy_after(records[0], 11) == 50.0
+    assert accuracy_after(records[0], 0) is None
 
 
 def test_a_supernets_options_are_not_for_them() -> None:
