@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dartboard.results import takeaways
 from dartboard.results.aggregate import COLLAPSED_SKIPS, Chosen, Group, chosen_cells, shown_metrics
 from dartboard.results.blame import blame, criterion_standings
 from dartboard.results.board import SHARING, Board
+from dartboard.results.contents_criteria import criteria_section
 from dartboard.results.document import Block, Drawn, Matrix, Plot, Row, Section, Square, Table, Text
 from dartboard.results.names import Names
 from dartboard.results.wording import (
@@ -87,7 +89,8 @@ def sections(board: Board, names: Names) -> list[Block]:
     """Tables and figures, in order."""
     parts: list[Block] = [Text(text=_scored(board)), *_results(board)]
     parts += [block for block in _figures(board, names) if block is not None]
-    return parts
+    scores = criteria_section(board)
+    return parts if scores is None else [*parts, scores]
 
 
 def _scored(board: Board) -> str:
@@ -184,7 +187,7 @@ def _selections(board: Board, names: Names) -> Block:
         name=names.free(f"selection-{board.slug}"),
         takeaway=takeaways.selections(board),
         how="Each mark is the cell chosen from one supernet; a line joins what the criteria chose from the same one. "
-        "Right is better; the scale is logarithmic beyond a tenth of a point. Controls are below the rule.",
+        f"Right is better{_logarithmic(board)}. Controls are below the rule.",
         alt=f"What each selector's cell is worth. {board.title}",
         tables=("results.csv", "records.csv"),
         draw=draw,
@@ -192,11 +195,16 @@ def _selections(board: Board, names: Names) -> Block:
     return Section(title="The same supernets, every selector", blocks=(plot,))
 
 
+def _logarithmic(board: Board) -> str:
+    return "" if board.best is None else ", on a scale that is logarithmic beyond a tenth of a point"
+
+
 def _blames(board: Board, names: Names) -> Block | None:
     entries = blame(board.records, board.dataset)
     if not entries or board.kind != SHARING:
         return None
-    single = [entry for entry in entries if entry.searcher is not None] or entries
+    single = [entry for entry in entries if entry.searcher is not None]
+    single = single or [replace(entry, searcher=board.searchers[0]) for entry in entries]
 
     def draw(columns: int) -> list[Figure]:
         from dartboard.results.figures_tests import blames
@@ -325,8 +333,8 @@ def _trajectories(board: Board, names: Names) -> Block:
     plot = Plot(
         name=names.free(f"trajectory-{board.slug}"),
         takeaway=takeaways.trajectories(board),
-        how="The truth about the cell with the largest mixing weight on each edge, after each epoch; up is better, and "
-        "the scale is logarithmic beyond a tenth of a point. A cross marks from when on the cell stays collapsed.",
+        how="The truth about the cell with the largest mixing weight on each edge, after each epoch; up is better"
+        f"{_logarithmic(board)}. A cross marks from when on the cell stays collapsed.",
         alt=f"What the argmax cell is worth after each epoch. {board.title}",
         tables=("epochs.csv",),
         draw=draw,

@@ -34,7 +34,7 @@ from dartboard.benchmark.strength import average_strength, best_strength, grid, 
 from dartboard.results.aggregate import Summary, summarise
 from dartboard.results.records import RunRecord
 from dartboard.results.statistics import PairedTest, generator, holm, permutation_test
-from dartboard.results.wording import markdown_table, mean_std, number
+from dartboard.results.wording import mean_std
 
 Matrix = NDArray[np.float64]  # (E, O)
 
@@ -50,6 +50,7 @@ TESTED: Final = ("accuracy", "spearman_edges_average", "spearman_edges_best")
 
 RANDOM_ORDER: Final = "random order"
 SIGNIFICANT: Final = 0.05
+NOT_TOLD_APART: Final = "not told apart"
 
 
 def true_strengths(column: ArrayLike) -> dict[str, Matrix]:
@@ -179,7 +180,7 @@ class AgainstControl:
     def verdict(self) -> str:
         """`better`, `worse` or `not told apart`."""
         if self.corrected_p >= SIGNIFICANT:
-            return "not told apart"
+            return NOT_TOLD_APART
         return "better" if self.difference.mean > 0 else "worse"
 
 
@@ -268,9 +269,7 @@ def criterion_cells(rows: Iterable[CriterionRow]) -> list[dict[str, Any]]:
         cells.append(told | _spread("selection_images", row.images))
     chance: dict[str, Any] = {"searcher": "all", "selector": RANDOM_ORDER, "control": "chance"}
     for name in FIGURES:
-        measure, scope, _ = name.split("_")
-        std = random_order_std(measure, O) / sqrt(E) if scope == "edges" else random_order_std(measure, E * O)
-        chance |= {f"{name}_mean": 0.0, f"{name}_std": round(std, 6)}
+        chance |= {f"{name}_mean": 0.0, f"{name}_std": round(_chance_std(name), 6)}
     return [*cells, chance]
 
 
@@ -296,66 +295,89 @@ def control_cells(found: Iterable[AgainstControl]) -> list[dict[str, Any]]:
     ]
 
 
-def criteria_markdown(rows: Sequence[CriterionRow], found: Sequence[AgainstControl]) -> str:
-    """criteria.md: the table of criteria, best agreement first, what controls reach, and what the tests say."""
-    names = (
-        *("spearman_edges_average", "spearman_edges_best", "kendall_edges_average", "kendall_edges_best"),
-        "spearman_all_average",
-    )
-    head: tuple[str, ...] = (
-        *("searcher", "selector", "supernets", "accuracy", "regret", "median rank"),
-        *("Spearman, average", "Spearman, best", "Kendall, average", "Kendall, best", "Spearman, average, all 30"),
-    )
+SHOWN: Final = {
+    "spearman_edges_average": "Spearman, average",
+    "spearman_edges_best": "Spearman, best",
+    "kendall_edges_average": "Kendall, average",
+    "kendall_edges_best": "Kendall, best",
+    "spearman_all_average": "Spearman, average, all 30",
+}
+"""The figures of agreement that a report shows, with their heads."""
 
-    def line(row: CriterionRow) -> tuple[str, ...]:
-        name = f"*{row.selector}*" if row.control else row.selector
-        rank = "-" if row.rank is None else f"{row.rank:,.0f}"
-        ok = 0 if row.accuracy is None else row.accuracy.n
-        ran = f"{ok} ({row.failed} failed)" if row.failed else str(ok)
-        agreed = (mean_std(row.figures.get(figure)) for figure in names)
-        return (row.searcher or "*all*", name, ran, mean_std(row.accuracy), mean_std(row.regret), rank, *agreed)
+AGREEMENT_WORDS: Final = (
+    "How well the scores agree with the table's true operation strength (the average or the best accuracy of the cells "
+    "with an operation on an edge), by rank over an edge's operations, averaged over the edges; the last column over "
+    "all 30 at once. Mean ± standard deviation over supernets. Controls are in parentheses; a random order has the "
+    "deviation that a single supernet would have."
+)
+"""How to read `agreement_table`."""
+
+
+def agreement_table(rows: Sequence[CriterionRow]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and lines for a report: by search method, best agreement first, then who has no scores; last, chance."""
 
     def place(row: CriterionRow) -> tuple[str, bool, float]:
-        figure = row.figures.get(names[0])
+        figure = row.figures.get(FIGURES[0])
         return row.searcher or "~", figure is None, 0.0 if figure is None else -figure.mean
 
-    measures = [figure.split("_") for figure in names]
-    stds = [
-        random_order_std(measure, O) / sqrt(E) if scope == "edges" else random_order_std(measure, E * O)
-        for measure, scope, _ in measures
-    ]
-    chance = ("", f"*{RANDOM_ORDER}*", *("-",) * 4, *(f"0.00 ± {std:.2f}" for std in stds))
-    table = markdown_table(head, [*map(line, sorted(rows, key=place)), chance])
-    parts = [
-        "Agreement of the scores with the table's true operation strength (average or best accuracy of the cells"
-        " with an operation on an edge), by rank over an edge's operations, averaged over the edges; the last column"
-        " over all 30 at once. Mean ± standard deviation over supernets. Controls are in italics; a random order has"
-        " the deviation that a single supernet would have.",
-        table,
-    ]
-    if found:
-        lines = [
+    lines = []
+    for row in sorted(rows, key=place):
+        ok = 0 if row.accuracy is None else row.accuracy.n
+        lines.append(
             (
-                entry.selector,
-                entry.against,
-                entry.measure.replace("_", " "),
-                f"{entry.difference.mean:+.2f}",
-                f"{entry.better} / {entry.equal} / {entry.worse}",
-                number(entry.test.p, 4),
-                number(entry.corrected_p, 4),
-                entry.verdict,
+                row.searcher or "(all)",
+                f"({row.selector})" if row.control else row.selector,
+                f"{ok} ({row.failed} failed)" if row.failed else str(ok),
+                mean_std(row.accuracy),
+                "-" if row.rank is None else f"{row.rank:,.0f}",
+                *(mean_std(row.figures.get(name)) for name in SHOWN),
             )
-            for entry in found
-        ]
-        head = ("criterion", "control", "measure", "mean difference", "better / equal / worse", "p", "p (Holm)", "")
-        most, smallest = max(e.difference.n for e in found), min(e.test.smallest_p for e in found)
-        parts += [
-            "Each criterion against its controls on the same supernets: sign flips of the paired differences,"
-            " two-sided; Holm's correction over all comparisons in a measure. With so few supernets as these"
-            f" ({most}) no single p can be below {smallest:.2g}, and what is not told apart is not shown to be equal.",
-            markdown_table(head, lines),
-        ]
-    return "\n\n".join(parts) + "\n"
+        )
+    chance = (f"0.00 ± {_chance_std(name):.2f}" for name in SHOWN)
+    head = ("searcher", "selector", "supernets", "accuracy (%)", "median rank", *SHOWN.values())
+    return head, [*lines, ("", f"({RANDOM_ORDER})", "-", "-", "-", *chance)]
+
+
+TEST_WORDS: Final = (
+    "Each criterion less each of its controls on the same supernets, and in brackets p: sign flips of the paired "
+    "differences, two-sided, with Holm's correction over all comparisons in the measure; strong where p is below 0.05. "
+    "What is not told apart is not shown to be equal. Every comparison: criteria-tests.csv."
+)
+"""How to read `control_table`."""
+
+
+def control_table(found: Sequence[AgainstControl]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and lines for a report: a line for each criterion, a column for each control in each of two measures."""
+    columns = {
+        (entry.measure, _kind(entry.against)): None for entry in found if entry.measure in (TESTED[0], TESTED[1])
+    }
+    by_place = {(entry.selector, entry.measure, _kind(entry.against)): entry for entry in found}
+
+    def told(selector: str, column: tuple[str, str]) -> str:
+        entry = by_place.get((selector, *column))
+        if entry is None:
+            return "-"
+        text = f"{entry.difference.mean:+.2f} [{entry.corrected_p:.3g}]"
+        return text if entry.verdict == NOT_TOLD_APART else f"**{text}**"
+
+    names = {TESTED[0]: "accuracy", TESTED[1]: "Spearman, average"}
+    head = ("criterion", *(f"{names[measure]}: less {control}" for measure, control in columns))
+    lines = [
+        (selector, *(told(selector, column) for column in columns))
+        for selector in dict.fromkeys(entry.selector for entry in found)
+    ]
+    return head, lines
+
+
+def _kind(control: str) -> str:
+    """A control's name, or what a criterion's own shuffled scores are called together."""
+    return "its own scores shuffled" if control.startswith("shuffled") else control
+
+
+def _chance_std(figure: str) -> float:
+    """Of a random order, in one supernet."""
+    measure, scope, _ = figure.split("_")
+    return random_order_std(measure, O) / sqrt(E) if scope == "edges" else random_order_std(measure, E * O)
 
 
 def _spread(name: str, summary: Summary | None) -> dict[str, float | None]:

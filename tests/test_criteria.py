@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from itertools import permutations
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,21 +16,28 @@ from scipy import stats
 
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import SPACE_SIZE, Cell, E, O
+from dartboard.benchmark.strength import average_strength, grid
+from dartboard.benchmark.tables.store import load_table
+from dartboard.results.board import Board, boards
+from dartboard.results.contents_criteria import criteria_section, criteria_tables
 from dartboard.results.criteria import (
     FIGURES,
     RANDOM_ORDER,
     against_controls,
     agreement,
+    agreement_table,
     control_cells,
+    control_table,
     criteria,
-    criteria_markdown,
     criterion_cells,
     random_order_std,
     rho,
     tau_b,
     true_strengths,
 )
-from dartboard.results.records import RunRecord
+from dartboard.results.document import Table
+from dartboard.results.records import RunRecord, append_record
+from dartboard.results.rundata import read_run
 
 DRAW = np.random.default_rng(0)
 
@@ -185,13 +195,53 @@ def test_the_tables() -> None:
     assert table[RANDOM_ORDER]["kendall_all_best_std"] == round(sqrt(130 / (9 * 30 * 29)), 6)
     assert table["random"]["spearman_all_best_mean"] is None
     assert {row["verdict"] for row in control_cells(found)} <= {"better", "worse", "not told apart"}
-    page = criteria_markdown(rows, found)
-    assert "| s | good | 8 | 93.50 ± 2.45 | 1.00 ± 0.00 | 3 | 1.00 ± 0.00 |" in page
-    assert "*random order*" in page
-    assert "| good | random | accuracy | +13.50 | 8 / 0 / 0 | 0.0078 | 0.0234 | better |" in page
+    head, lines = agreement_table(rows)
+    shown = {line[1]: dict(zip(head, line, strict=True)) for line in lines}
+    assert shown["good"]["accuracy (%)"] == "93.50 ± 2.45"
+    assert shown["good"]["Spearman, average"] == shown["(prior)"]["Kendall, best"] == "1.00 ± 0.00"
+    assert shown["(random)"]["Spearman, best"] == "-"
+    assert [line[1] for line in lines][-1] == "(random order)"
+    head, lines = control_table(found)
+    assert len(lines) == 1
+    told = dict(zip(head, lines[0], strict=True))
+    assert told["accuracy: less random"] == "**+13.50 [0.0234]**"
+    assert told["accuracy: less prior"] == "+0.00 [1]"
+    assert {"accuracy: less its own scores shuffled", "Spearman, average: less random order"} <= set(told)
 
 
 def test_a_column_of_something_else_is_refused() -> None:
     """Strengths are of the whole space."""
     with pytest.raises(InputError, match="15625"):
         criteria(supernets(1), COLUMN[:5])
+
+
+def board_of(folder: Path, *, sha256: str) -> Board:
+    """The board of a run whose cells the embedded table judged, but for what its records say of the table."""
+    table = load_table("analog")
+    metric = table.default_metric("digits")
+    for seed in range(2):
+        for selector, cell, scores in (("a", Cell((4,) * E), UP), ("b", Cell((1,) * E), DOWN)):
+            told = {"accuracies": {str(metric): table.lookup(cell, metric)}, "metric": str(metric), "cell": str(cell)}
+            about = {"table": "analog", "table_sha256": sha256, "dataset": "digits", "cell_number": cell.number}
+            append_record(folder, record(selector, seed, table.lookup(cell, metric), scores, **told, **about))
+    (found,) = boards(read_run(folder))
+    return found
+
+
+def test_a_report_has_the_table_where_the_accuracies_are_at_hand(tmp_path: Path) -> None:
+    """By the records' own table the section and both CSV files are there; where the table is another there are none."""
+    known = board_of(tmp_path / "known", sha256=load_table("analog").provenance.sha256)
+    section = criteria_section(known)
+    assert section is not None
+    (table,) = [block for block in section.blocks if isinstance(block, Table) and "selector" in block.head]
+    assert [row[1] for row in table.rows] == ["a", "b", "(random order)"]
+    files = criteria_tables([known])
+    assert set(files) == {"criteria.csv", "criteria-tests.csv"}
+    metric = load_table("analog").default_metric("digits")
+    strength = average_strength(grid(load_table("analog").accuracy[metric]))
+    expected = np.mean([stats.spearmanr(range(O), row).statistic for row in strength])
+    (row,) = [r for r in csv.DictReader(io.StringIO(files["criteria.csv"])) if r["selector"] == "a"]
+    assert float(row["spearman_edges_average_mean"]) == pytest.approx(expected, abs=1e-6)
+    unknown = board_of(tmp_path / "unknown", sha256="0" * 64)
+    assert criteria_section(unknown) is None
+    assert criteria_tables([unknown]) == {}
