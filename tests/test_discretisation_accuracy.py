@@ -14,6 +14,7 @@ from dartboard.benchmark.contracts import Batch, SelectionData
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import derive, split_off, stream
+from dartboard.harness.presets import PRESETS
 from dartboard.harness.toys import toy_images, toy_trained
 from dartboard.selectors.discretisation_accuracy import Config, DiscretisationAccuracy
 
@@ -94,3 +95,11 @@ def test_wrong_options_are_refused() -> None:
         Config(learning_rate=0)
     with pytest.raises(InputError, match="unknown criterion 'acc'"):
         Config(criterion="acc")  # type: ignore[arg-type]  # the claim
+
+
+def test_a_laptop_tunes_less_than_it_searches() -> None:
+    """Under the preset `laptop` all tunings together have fewer epochs than the search, whose steps they repeat."""
+    laptop = PRESETS["laptop"]
+    config = Config(**laptop.selectors["discretisation-accuracy"])
+    assert 1 <= config.epochs * E * O < laptop.search["epochs"]
+    assert config.batches is None  # all images, as in the method's own defaults
