@@ -9,15 +9,17 @@ with the gradients that the last weight step and today's architecture step see. 
 operation's s_o is compared with a threshold: below it, w_o is frozen for good; otherwise its mean begins anew.
 Everything else is first-order DARTS: operations without weights cannot overfit, and the others are kept from it.
 
-`variant="released"` is the code of PasaLab/oles, read literally: there the gradient of L_val is added to the clipped
-one of L_train, which was not cleared; the cosine is taken along the output channels and averaged over the rest of the
-kernel; and 21 values are summed before they are divided by 20. The threshold 0.4 is that code's, and so tied to it.
+That is `variant="paper"`. `variant="released"`, the default, is the code of PasaLab/oles, read literally: there the
+gradient of L_val is added to the clipped one of L_train, which was not cleared; the cosine is taken along the output
+channels and averaged over the rest of the kernel; and 21 values are summed before they are divided by 20. Its threshold
+0.4 goes with that alone: two gradients at right angles and of one length have 0.71 there, and 0 by the formula above,
+by which 0.4 freezes nearly everything after 20 steps (on the digits half of all operations begin below 0.13). For that
+variant no threshold was found, and 0, ours, is the default: the gradients no longer agree.
 
 Published with 50 epochs, otherwise as `ucla`.
 
-Differences from the paper: it was read through its code and a summary; its thresholds for each data set were not found.
-Frozen weights do not move at all, by momentum or decay either, and do not count in the clipped norm. They stay frozen
-when a selector trains on.
+Differences from the paper: it was read through its code and a summary. Frozen weights do not move at all, by momentum
+or decay either, and do not count in the clipped norm. They stay frozen when a selector trains on.
 """
 
 from __future__ import annotations
@@ -49,17 +51,24 @@ class Config:
     """
 
     protocol: Protocol = field(default_factory=lambda: resolve_protocol({}, OWN_PROTOCOL)[0])
-    threshold: float = 0.4  # of the mean cosine
+    threshold: float | None = None  # of the mean cosine; None: 0.4 for `released`, 0 for `paper`
     iterations: int = 20  # M, steps
-    variant: Variant = "paper"
+    variant: Variant = "released"
 
     def __post_init__(self) -> None:
-        if not -1 <= self.threshold <= 1:
+        if self.threshold is not None and not -1 <= self.threshold <= 1:
             raise InputError(f"threshold is a cosine, from -1 to 1; got {self.threshold}")
         if self.iterations < 1:
             raise InputError(f"iterations is at least 1; got {self.iterations}")
         if self.variant not in ("paper", "released"):
             raise unknown("variant", str(self.variant), ("paper", "released"))
+
+    @property
+    def limit(self) -> float:
+        """The threshold that holds."""
+        if self.threshold is not None:
+            return self.threshold
+        return 0.4 if self.variant == "released" else 0.0
 
 
 def similarity(train: Tensor, valid: Tensor, variant: Variant) -> Tensor:
@@ -127,7 +136,7 @@ class Oles(Bilevel):
         if self.compared < self.config.iterations + released:
             return
         for frozen, total in zip(self.frozen, self.sums, strict=True):
-            frozen |= total / self.config.iterations < self.config.threshold
+            frozen |= total / self.config.iterations < self.config.limit
             total.zero_()
         self.compared = 0
 

@@ -149,12 +149,12 @@ def test_it_freezes_below_the_threshold_after_m_steps(variant: str, steps: int) 
 
 def test_what_is_frozen_never_moves_again() -> None:
     """With a threshold of 1 all convolutions of the cells freeze, and stand still; the rest of the network trains."""
-    searcher = make(threshold=1.0, iterations=1)
+    searcher = make(threshold=1.0, iterations=1, variant="paper")
     toy_epoch(searcher, searcher.config.protocol, 0)
     assert all(bool(frozen.all()) for frozen in searcher.frozen)
     before = {name: weight.detach().clone() for name, weight in searcher.supernet.named_parameters()}
     twin = copy.deepcopy(searcher)
-    restored = make(threshold=1.0, iterations=1)
+    restored = make(threshold=1.0, iterations=1, variant="paper")
     restored.load_state_dict(searcher.state_dict())
     for one in (searcher, twin, restored):
         for epoch in (1, 2):
@@ -203,7 +203,7 @@ def test_what_is_frozen_does_not_count_in_the_clipped_norm() -> None:
 
 def test_before_anything_freezes_it_is_darts() -> None:
     """With a threshold that no cosine is below, the state is that of first-order DARTS, by as many images."""
-    searcher = make(threshold=-1.0, iterations=1)
+    searcher = make(threshold=-1.0, iterations=1, variant="paper")
     darts = DartsV1(
         toy_supernet(dtype=torch.float64), DartsConfig(protocol=searcher.config.protocol), generator=stream(0, "a")
     )
@@ -214,6 +214,22 @@ def test_before_anything_freezes_it_is_darts() -> None:
     torch.testing.assert_close(searcher.alpha, darts.alpha, rtol=1e-9, atol=1e-12)
     for ours, theirs in zip(searcher.supernet.parameters(), darts.supernet.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_the_threshold_goes_with_the_variant() -> None:
+    """The released code's 0.4 with its own cosine, 0 with the plain one, and what is given before either."""
+    assert Config().limit == 0.4
+    assert Config(variant="paper").limit == 0.0
+    assert Config(variant="paper", threshold=0.3).limit == 0.3
+    assert Config(threshold=0.0).limit == 0.0
+
+
+def test_gradients_at_right_angles() -> None:
+    """Of one length, they have a similarity of 0 by the plain cosine and of 1/√2 by the released one."""
+    train, valid = torch.zeros(1, 1, 2, 3, dtype=torch.float64), torch.zeros(1, 1, 2, 3, dtype=torch.float64)
+    train[..., 0, :], valid[..., 1, :] = 1, 1
+    assert float(similarity(train, valid, "paper")) == 0
+    assert float(similarity(train, valid, "released")) == pytest.approx(2**-0.5, rel=1e-12)
 
 
 def test_wrong_options_are_refused() -> None:
