@@ -152,7 +152,7 @@ class Stepper:
             cells_per_stage=settings.cells_per_stage,
             track_running_stats=prepared.protocol.track_running_stats,
         )
-        supernet = build_supernet(config, generator=stream(0, "supernet"))
+        supernet = build_supernet(prepared.supernet_config(config), generator=stream(0, "supernet"))
         self.searcher: Searcher = prepared.factory(supernet, prepared.config, generator=stream(0, "architecture"))
         self.searcher.begin_epoch(EPOCHS - 1, stream(0, "epoch"))
         shape = (settings.batch_size, 3, settings.image_size, settings.image_size)
