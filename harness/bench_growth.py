@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from dartboard.harness.bench import Counts, Settings, run_bench
+from dartboard.harness.bench import Counts, Settings, measure_memory, run_bench
 
 AXES: Final[Mapping[str, tuple[int, ...]]] = {
     "channels": (4, 8, 16, 32),
@@ -102,21 +102,21 @@ def slope(sizes: list[int], values: list[float]) -> float:
 
 def measure_growth(settings: Settings, *, memory: bool = True) -> GrowthReport:
     """Measure a step at each size of `AXES`, the others as in `settings`."""
+    sizes = [(axis, value, _resized(settings, axis, value)) for axis, values in AXES.items() for value in values]
+    # First, because a process begins with the peak of the one that started it.
+    peaks = [measure_memory("step", "fast", size) if memory else None for _, _, size in sizes]
     points, machine = [], ""
-    for axis, values in AXES.items():
-        for value in values:
-            sizes: dict[str, Any] = {axis: value}
-            report = run_bench("step", replace(settings, **sizes), reference=False, memory=memory)
-            (variant,) = report.variants
-            assert variant.counts is not None
-            machine = report.machine
-            points.append(
-                Point(
-                    axis=axis,
-                    value=value,
-                    seconds=variant.seconds,
-                    peak_memory_mb=variant.peak_memory_mb,
-                    counts=variant.counts,
-                )
-            )
+    for (axis, value, size), peak in zip(sizes, peaks, strict=True):
+        report = run_bench("step", size, reference=False, memory=False)
+        (variant,) = report.variants
+        assert variant.counts is not None
+        machine = report.machine
+        points.append(
+            Point(axis=axis, value=value, seconds=variant.seconds, peak_memory_mb=peak, counts=variant.counts)
+        )
     return GrowthReport(settings=settings, machine=machine, points=tuple(points))
+
+
+def _resized(settings: Settings, axis: str, value: int) -> Settings:
+    changed: dict[str, Any] = {axis: value}
+    return replace(settings, **changed)
