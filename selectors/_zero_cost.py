@@ -26,11 +26,11 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from dartboard.benchmark.supernet import BatchNorm, Norm, Reduction, SearchCell, Supernet, initialise
+from dartboard.benchmark.supernet import BatchNorm, Norm, PartialSupernet, Reduction, SearchCell, Supernet, initialise
 
 
 def untrained(supernet: Supernet, generator: torch.Generator) -> Supernet:
-    """A copy with new initial weights and the statistics of an untrained network: mean 0, variance 1."""
+    """A copy with new initial weights and the statistics of an untrained network: mean 0, variance 1, edges alike."""
     network = copy.deepcopy(supernet).cpu()  # where the generator draws
     with torch.no_grad():
         initialise(network, generator)
@@ -44,6 +44,8 @@ def untrained(supernet: Supernet, generator: torch.Generator) -> Supernet:
                 ):
                     if values is not None:
                         values.fill_(initial)
+        if isinstance(network, PartialSupernet) and network.edge_logits is not None:
+            network.edge_logits.zero_()
     return network.to(next(supernet.parameters()).device)
 
 

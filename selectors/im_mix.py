@@ -7,7 +7,8 @@ p themselves (see `_implicit` for the derivation; H of the validation loss):
     s = L_pθ H⁻¹ L_θp 1,    IM = -s,    o_e = argmax_o IM[e, o]
 
 Differences from the paper: its released code takes the derivatives in the logits, where L_θα 1 = 0 (`im-literal`);
-in p it is not. The same N batches are used throughout, and the products are exact instead of central differences.
+in p it is not. The same N batches are used throughout, and the products are exact instead of central differences. The
+paper's own text could not be consulted: that it defines the score as its released code does is unverified.
 """
 
 from __future__ import annotations

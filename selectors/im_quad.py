@@ -13,7 +13,8 @@ which in the mixing weights is -p·L_p + ½p²·[L_pp - L_pθ H⁻¹ L_θp].
     terms="first"      -L_z only, as `first-order`
 
 Differences from the paper: it scores a direction that a softmax cannot feel (`im-literal`); this is what its theory
-says of removing one operation. All E·O mixed columns are exact; the notes keep the three terms of a full run.
+says of removing one operation. All E·O mixed columns are exact; the notes keep the three terms of a full run. The
+paper's own text could not be consulted: whether it scores removals like this is unverified.
 """
 
 from __future__ import annotations

@@ -13,9 +13,10 @@ its weights no more. Here it is a criterion of choice: the most similar operatio
     accumulated=False  the two gradients apart; True: as in the code, where the training gradient (clipped to length 5)
                        is still in place when the validation gradient is added to it: g_train + g_valid for g_valid
 
-Differences from the paper: both gradients are taken at the same, final weights, and an operation's similarities in the
-cells are averaged, not compared one by one. An operation without weights (`none`, `skip`, `pool`) cannot overfit and
-has no similarity; it gets -1 and never wins, which makes it a criterion between convolutions only, as `snip-weights`.
+Differences from the paper, of which the code was read and not the text: both gradients are taken at the same, final
+weights, and an operation's similarities in the cells are averaged, not compared one by one. An operation without
+weights (`none`, `skip`, `pool`) cannot overfit and has no similarity; it gets -1 and never wins, which makes it a
+criterion between convolutions only, as `snip-weights`.
 """
 
 from __future__ import annotations

@@ -89,6 +89,16 @@ def test_a_file_tells_its_source_and_how_it_differs(kind: str, entry: Entry) -> 
         assert text.startswith("Control: ")
 
 
+@pytest.mark.parametrize("entry", list(CATALOGUES["selectors"]), ids=lambda entry: entry.name)
+def test_a_criterions_paper_can_be_found(entry: Entry) -> None:
+    """A criterion names an arXiv number, or the venue where it has none; the file repeats the number."""
+    if entry.control is None:
+        paper, text = entry.load().paper, module_of(entry).__doc__ or ""
+        numbers = re.findall(r"arXiv:\d{4}\.\d{5}\b", paper)
+        assert numbers or re.search(r"\((NeurIPS|ICLR|ICML|CVPR|AAAI)\)", paper)
+        assert all(number in text for number in numbers)
+
+
 @pytest.mark.parametrize(("kind", "entry"), ENTRIES)
 def test_an_entrys_options_build_a_configuration(kind: str, entry: Entry) -> None:
     """The options of an entry are fields of a frozen, documented configuration, which has defaults for the others."""

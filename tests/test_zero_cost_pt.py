@@ -17,7 +17,7 @@ from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.reference import ReferenceSupernet
 from dartboard.benchmark.space import CONV1X1, CONV3X3, NONE, OPERATIONS, SKIP, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
-from dartboard.benchmark.supernet import BatchNorm, Norm, Supernet
+from dartboard.benchmark.supernet import BatchNorm, Norm, Supernet, SupernetConfig, build_supernet
 from dartboard.harness.toys import toy_images, toy_supernet, toy_trained
 from dartboard.selectors._zero_cost import ActivationCodes, SynapticFlow, agreement, untrained
 from dartboard.selectors.zero_cost_pt import Config, ZeroCostPT
@@ -164,16 +164,23 @@ def test_flow_is_the_derivative_along_the_weights() -> None:
 
 
 def test_an_untrained_network_is_as_new() -> None:
-    """It is what a supernet drawn from the same generator is, and the trained one keeps its weights."""
-    trained = toy_trained(torch.float32).supernet
-    before = {name: value.clone() for name, value in trained.state_dict().items()}
-    new = untrained(trained, stream(5))
-    fresh = Supernet(trained.config, generator=stream(5))
-    for name, value in fresh.state_dict().items():
-        if "num_batches" not in name:
+    """It is what a supernet drawn from the same generator is, and the trained one keeps its weights.
+
+    So for a supernet with partial channels, every number of which is changed before.
+    """
+    config = SupernetConfig(channels=4, cells_per_stage=1, partial=2, edge_normalisation=True)
+    partial = build_supernet(config, generator=stream(6))
+    for value in partial.state_dict().values():
+        value.add_(0.5)
+    for network in (toy_trained(torch.float32).supernet, partial):
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        new = untrained(network, stream(5))
+        fresh = build_supernet(network.config, generator=stream(5))
+        assert new.state_dict().keys() == fresh.state_dict().keys()
+        for name, value in fresh.state_dict().items():
             assert torch.equal(new.state_dict()[name], value), name
-    for name, value in trained.state_dict().items():
-        assert torch.equal(before[name], value), name
+        for name, value in network.state_dict().items():
+            assert torch.equal(before[name], value), name
 
 
 @pytest.mark.parametrize("measure", ["naswot", "synflow"])
