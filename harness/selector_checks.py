@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dartboard.benchmark.catalogue import Entry
-from dartboard.benchmark.contracts import Journal, Selection, SelectionData, Selector, TrainedSupernet, Yardstick
+from dartboard.benchmark.contracts import Cache, Journal, Selection, SelectionData, Selector, TrainedSupernet, Yardstick
 from dartboard.benchmark.ground_truth import GroundTruth, Metric, Provenance
 from dartboard.benchmark.space import SPACE_SIZE, Cell, E, O
 from dartboard.benchmark.streams import stream
@@ -22,9 +22,11 @@ from dartboard.harness.grid import Method
 from dartboard.harness.guard import differences, fingerprint, global_random_state
 from dartboard.harness.prepare import prepare_selector
 from dartboard.harness.presets import PRESETS
+from dartboard.harness.shared import SharedEvaluations
 from dartboard.harness.toys import BATCH, TORCH_DTYPES, toy_images, toy_trained
 from dartboard.harness.verify import NotClaimed, check_configuration_frozen, check_described, require
 from dartboard.searchers.darts_v1 import DartsV1
+from dartboard.selectors._budget import knobs_of, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +59,20 @@ class SelectorCase:
         seed: int = 0,
         journal: Journal | None = None,
         progress: Callable[[int, int], None] | None = None,
+        common: int | None = None,
+        cache: Cache | None = None,
     ) -> Selection:
-        """What it chooses from `trained` on the toy images."""
-        dtype = next(trained.supernet.parameters()).dtype
-        train, valid = (toy_images(half, dtype=dtype) for half in ("train", "valid"))
-        data = SelectionData(train=train, valid=valid, batch_size=BATCH, journal=journal, progress=progress)
+        """What it chooses from `trained` on the toy images; `common` seeds the batches that all criteria see."""
+        data = replace(toy_data(trained), journal=journal, progress=progress, seed=common, cache=cache)
         selector: Selector = self.build()
         return selector.select(trained, data, stream(seed, "select"))
+
+
+def toy_data(trained: TrainedSupernet) -> SelectionData:
+    """The toy images in the dtype of the supernet, two batches of each half."""
+    dtype = next(trained.supernet.parameters()).dtype
+    train, valid = (toy_images(half, dtype=dtype) for half in ("train", "valid"))
+    return SelectionData(train=train, valid=valid, batch_size=BATCH)
 
 
 def check_answers_a_cell(case: SelectorCase) -> None:
@@ -185,6 +194,31 @@ def check_images_counted(case: SelectorCase) -> None:
         require(told == true, f"it tells of {told} {name.replace('_', ' ')}, and there were {true}")
 
 
+def check_pushes_no_more_than_it_says(case: SelectorCase) -> None:
+    """Where a class tells what a selection costs, it pushes no more images; its knobs are of its configuration."""
+    selector, trained = case.build(), toy_trained()
+    if not hasattr(selector, "cost") and not hasattr(getattr(selector, "criterion", None), "cost"):
+        raise NotClaimed("the class does not tell its cost: a budget is checked afterwards only")
+    for knob in knobs_of(selector):
+        value = setting(selector, knob.field)
+        require(value is None or type(value) is int, f"its knob {knob.field!r} is {value!r}, no whole number")
+    said: int = getattr(selector, "criterion", selector).cost(toy_data(trained))
+    images = case.select(trained).images
+    require(images <= said, f"it says {said} images, and pushed {images}")
+
+
+def check_shares_without_effect(case: SelectorCase) -> None:
+    """With evaluations kept for other criteria, or by itself before, it answers and costs the same, bit for bit."""
+    trained = toy_trained()
+    alone = case.select(trained, common=1)
+    cache = SharedEvaluations(trained.supernet, torch.device("cpu"))
+    for _ in range(2):
+        shared = case.select(trained, common=1, cache=cache)
+        _require_equal(alone, shared, "a selection alone and one with kept evaluations")
+        if not cache.entries:  # it keeps none and will find none
+            break
+
+
 def check_journal_resumes(case: SelectorCase) -> None:
     """Interrupted after the first or the last entry of its journal, it ends in the same answer bit for bit."""
     whole = _Journal()
@@ -209,6 +243,8 @@ CHECKS: Final = (
     check_permutes_with_the_operations,
     check_float32_and_float64,
     check_images_counted,
+    check_pushes_no_more_than_it_says,
+    check_shares_without_effect,
     check_journal_resumes,
 )
 """For selectors, in the order in which they are run."""

@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -24,7 +23,6 @@ from dartboard.selectors._evaluation import digest, score_mixtures, shared_batch
 
 CPU = torch.device("cpu")
 TRAINED = toy_trained()
-LABELS = [entry.name for entry in SELECTORS if entry.control != "truth"]
 
 
 def toy_data(**fields: Any) -> SelectionData:
@@ -40,28 +38,6 @@ def select(label: str, data: SelectionData) -> Selection:
     selector: Any = prepare_selector(Method(label=label, entry=entry, options=options))
     answer: Selection = selector.select(TRAINED, data, stream(0, label))
     return answer
-
-
-@pytest.fixture(scope="module")
-def cache() -> SharedEvaluations:
-    """One for the whole file, so that all criteria share it."""
-    return SharedEvaluations(TRAINED.supernet, CPU)
-
-
-@pytest.mark.parametrize("label", LABELS)
-def test_a_shared_cache_changes_no_answer(label: str, cache: SharedEvaluations) -> None:
-    """With a cache that others filled and without one: the same cell, scores, notes and costs, bit for bit."""
-    alone = select(label, toy_data(seed=3))
-    before = len(cache.entries)
-    others = [select(label, toy_data(seed=3, cache=cache))]
-    if len(cache.entries) > before:  # what it has made itself it finds the second time
-        others.append(select(label, toy_data(seed=3, cache=cache)))
-    for other in others:
-        for name in ("cell", "trace", "images", "gradient_images", "notes"):
-            assert getattr(other, name) == getattr(alone, name), name
-        assert (other.scores is None) == (alone.scores is None)
-        if alone.scores is not None and other.scores is not None:
-            np.testing.assert_array_equal(other.scores, alone.scores)
 
 
 @pytest.mark.parametrize(
