@@ -404,8 +404,9 @@ class PartialCell(SearchCell):
         passed: list[Tensor] = []  # and the others
         value = x
         for source, weight in enumerate(weights):
-            mixed, other = value[:, : self.channels], value[:, self.channels :]
-            first, *totals = self.leave(source, mixed, weight, norm, totals)
+            mixed, other = torch.split(value, [self.channels, value.shape[1] - self.channels], dim=1)
+            # A copy: what reads it again and again is faster where it is dense.
+            first, *totals = self.leave(source, mixed.clone(), weight, norm, totals)
             beside = [other] * len(weight.skip) if weight.passing is None else [other * w for w in weight.passing]
             passed = [sofar + edge for sofar, edge in zip(passed, beside, strict=True)] if passed else beside
             value = F.channel_shuffle(torch.cat([first, passed.pop(0)], dim=1), self.partial)

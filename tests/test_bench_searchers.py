@@ -27,7 +27,7 @@ from dartboard.harness.bench_searchers import (
 from dartboard.harness.cli import main
 from dartboard.harness.commands.bench import costs_as_text
 
-TINY = Settings(channels=2, cells_per_stage=1, image_size=8, batch_size=2, rounds=2)
+TINY = Settings(channels=4, cells_per_stage=1, image_size=8, batch_size=2, rounds=2)
 
 
 class Classifier(nn.Module):
