@@ -104,6 +104,16 @@ def test_the_pages_entry_points_bring_the_methods_of_a_package(
     monkeypatch.delitem(sys.modules, "my_methods")
 
 
+def test_a_plug_ins_criterion_has_a_shuffled_control(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`shuffled:NAME` works for a criterion from elsewhere, keeps its origin, and keeps the contract."""
+    entry = catalogues([example]).selectors["shuffled:alone-quick"]
+    assert entry.origin
+    assert entry.origin.startswith("the plug-in my_methods.py (sha256 ")
+    assert entry.options == {"batches": 1}
+    assert call("verify", "selector", "shuffled:alone", "--plugin", example) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"ok", "skipped"}
+
+
 def test_list_tells_of_plug_ins(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`dartboard list --plugin` has the plug-in's methods last, with their origin in the JSON form."""
     assert call("list", "selectors", "--plugin", example) == 0
