@@ -9,6 +9,7 @@ from dartboard.results.board import SHARING, TRAINING, Board, trains_cells
 from dartboard.results.contents_board import glance, sections
 from dartboard.results.contents_details import by_criterion, by_method
 from dartboard.results.contents_failures import matrices
+from dartboard.results.contents_published import published_section
 from dartboard.results.document import Block, Document, Items, Section, Table, Text
 from dartboard.results.failure_modes import Verdict
 from dartboard.results.findings import findings
@@ -30,6 +31,8 @@ ABOUT: Final[Mapping[str, str]] = {
     "contrasts.csv": "the same with intervals and tests",
     "standings.csv": "the criteria's ranks",
     "criteria.csv": "how well every selector's scores agree with true operation strength, and a random order's",
+    "repeats.csv": "how far each selector's answers scatter over repeats, supernet by supernet",
+    "budgets.csv": "what each selector's budget of images buys",
     "criteria-tests.csv": "every criterion against its controls, in accuracy and in agreement",
     "blame.csv": "each criterion's regret in the supernet's and the selection's part",
     "failures.csv": "every failure mode's verdict, with its evidence",
@@ -37,6 +40,7 @@ ABOUT: Final[Mapping[str, str]] = {
     "diagnostics.csv": "what was measured of the supernets besides",
     "cells.csv": "every chosen cell, and who chose it",
     "queries.csv": "every better cell of the searches that train cells",
+    "published.csv": "our results beside the published ones",
     "records.csv": "every record",
 }
 """The tables of a report."""
@@ -67,6 +71,7 @@ def document(
         _glance(boards, told, verdicts, names),
         _setting(run),
         *_board_sections(run, boards, names),
+        published_section(run),
         *(section for section in details if section is not None),
         _failures(run),
         _all_records(run),

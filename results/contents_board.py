@@ -11,6 +11,7 @@ from dartboard.results.aggregate import COLLAPSED_SKIPS, Chosen, Group, chosen_c
 from dartboard.results.blame import blame, criterion_standings
 from dartboard.results.board import SHARING, Board
 from dartboard.results.contents_criteria import criteria_section
+from dartboard.results.contents_repeats import repeats_section
 from dartboard.results.document import Block, Drawn, Matrix, Plot, Row, Section, Square, Table, Text
 from dartboard.results.names import Names
 from dartboard.results.wording import (
@@ -73,8 +74,8 @@ def heat_map(board: Board, names: Names) -> Matrix:
             takeaway=takeaways.heat_map(board),
             how=f"{board.title}: {metric_words(board.metric)} in percent of each selector (row) with each search "
             "method (column): the interquartile mean over supernets and its 95 % bootstrap interval (one supernet "
-            "has none), and the number of supernets. Deeper purple is better; hatched failed, blank was not run; controls "
-            "are below the rule.",
+            "has none), and the number of supernets. Deeper purple is better; hatched failed, blank was not run; "
+            "controls are below the rule.",
             alt=f"{board.title}: {metric_words(board.metric)} of each selector with each search method",
             tables=("results.csv",),
             draw=draw,
@@ -89,8 +90,8 @@ def sections(board: Board, names: Names) -> list[Block]:
     """Tables and figures, in order."""
     parts: list[Block] = [Text(text=_scored(board)), *_results(board)]
     parts += [block for block in _figures(board, names) if block is not None]
-    scores = criteria_section(board)
-    return parts if scores is None else [*parts, scores]
+    further = (criteria_section(board), repeats_section(board))
+    return [*parts, *(section for section in further if section is not None)]
 
 
 def _scored(board: Board) -> str:

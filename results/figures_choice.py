@@ -107,7 +107,7 @@ def selections(
     pages = []
     for names in pages_of(searchers, panels_a_page(columns)):
         height = row_height * len(selectors) + 0.5
-        figure, parts = panels(len(names), width=3.9, height=height, left=1.6, foot=0.75, columns=columns)
+        figure, parts = panels(len(names), width=3.9, height=height, left=1.6, columns=columns)
         for axes, searcher in zip(parts, names, strict=True):
             mine = [
                 (record, rows[record.selector], worth(record.accuracy))
@@ -148,7 +148,8 @@ def selections(
         if any(middle.n > 1 for middle in middles.values()):
             style: dict[str, Any] = {"marker": "|", "markersize": 10, "markeredgewidth": 1.6, "linestyle": "none"}
             handles.append(Line2D([], [], color=INK, **style, label="interquartile mean"))
-        legend(figure, handles + best_handle(best))
+        if columns > 1 or not pages:  # once a page
+            legend(figure, handles + best_handle(best))
         pages.append(figure)
     return pages
 
@@ -178,9 +179,7 @@ def costs(
 
     pages = []
     for names in pages_of(searchers, panels_a_page(columns)):
-        legend_rows = -(-(len(selectors) + 1) // (2 if columns == 1 else 3))
-        foot = 0.6 + 0.18 * legend_rows
-        figure, parts = panels(len(names), width=4.6, height=2.8, left=0.4, foot=foot, columns=columns)
+        figure, parts = panels(len(names), width=4.6, height=2.8, left=0.4, columns=columns)
         for axes, searcher in zip(parts, names, strict=True):
             mine = [group for group in groups if group.searcher == searcher]
             for group in mine:
@@ -209,7 +208,8 @@ def costs(
             for name in selectors
         ]
         handles.append(Line2D([], [], color=INK, linestyle="-.", linewidth=0.9, label="images that its training took"))
-        legend(figure, handles)
+        if columns > 1 or not pages:
+            legend(figure, handles)
         pages.append(figure)
     return pages
 

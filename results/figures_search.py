@@ -68,7 +68,7 @@ def trajectories(
 
     pages = []
     for names in pages_of(searchers, panels_a_page(columns)):
-        figure, parts = panels(len(names), width=4.6, height=2.7, left=0.4, foot=0.95, columns=columns, sharex=False)
+        figure, parts = panels(len(names), width=4.6, height=2.7, left=0.4, columns=columns, sharex=False)
         for axes, searcher in zip(parts, names, strict=True):
             for run in runs:
                 if run.search.searcher == searcher:
@@ -95,7 +95,8 @@ def trajectories(
             handles.append(Line2D([], [], **_cross(INK), label="collapsed from here on"))
         if prior is not None:
             handles.append(Line2D([], [], **PRIOR_LINE, label=f"the cell of prior ({prior:.2f} %)"))
-        legend(figure, handles + best_handle(best))
+        if columns > 1 or not pages:  # once a page
+            legend(figure, handles + best_handle(best))
         pages.append(figure)
     return pages
 
@@ -115,7 +116,7 @@ def _cross(colour: str) -> dict[str, Any]:
 def mixtures(title: str, searches: Sequence[Sequence[EpochRecord]], *, columns: int = 3) -> Figure:
     """The mixing weights of each edge after each epoch; every seed is a line of its operation's colour."""
     wide = 2 if columns == 1 else 3
-    figure = Figure(figsize=(9.6, 5.6) if wide == 3 else (6.0, 7.2), layout="constrained")
+    figure = Figure(figsize=(9.6, 5.3) if wide == 3 else (6.0, 6.9), layout="constrained")
     figure.suptitle(title, fontsize=10)
     parts = figure.subplots(6 // wide, wide, sharex=True, sharey=True)
     alpha = 1.0 if len(searches) == 1 else 0.85
@@ -162,7 +163,7 @@ def landscapes(found: Mapping[SearchKey, Mapping[str, Any]], *, columns: int = 2
     lines = seed_lines(seeds)
     pages = []
     for names in pages_of(searchers, panels_a_page(columns)):
-        figure, parts = panels(len(names), width=4.2, height=2.6, left=0.4, foot=0.75, columns=columns)
+        figure, parts = panels(len(names), width=4.2, height=2.6, left=0.4, columns=columns)
         for axes, searcher in zip(parts, names, strict=True):
             for search, values in found.items():
                 if search.searcher == searcher:
@@ -181,7 +182,8 @@ def landscapes(found: Mapping[SearchKey, Mapping[str, Any]], *, columns: int = 2
         if len(seeds) > len(SEED_LINES):
             handles = [Line2D([], [], **lines[seeds[0]], linewidth=1.8, label=f"mean of a seed ({len(seeds)})")]
         handles.append(Line2D([], [], color="#777777", linewidth=0.7, label="one direction"))
-        legend(figure, handles)
+        if columns > 1 or not pages:
+            legend(figure, handles)
         pages.append(figure)
     return pages
 
@@ -196,7 +198,7 @@ def rank_scatters(found: Mapping[SearchKey, Mapping[str, Any]], *, columns: int 
     """
     pages = []
     for searches in pages_of(list(found), panels_a_page(columns)):
-        figure, parts = panels(len(searches), width=3.6, height=2.6, left=0.4, foot=0.1, columns=columns)
+        figure, parts = panels(len(searches), width=3.6, height=2.6, left=0.4, columns=columns)
         for axes, search in zip(parts, searches, strict=True):
             values = found[search]
             known = [

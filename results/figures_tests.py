@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from dartboard.results.blame import Blame
-from dartboard.results.panels import distinct, outer_labels, pages_of, panels, panels_a_page, wrap
+from dartboard.results.panels import distinct, legend, outer_labels, pages_of, panels, panels_a_page, wrap
 from dartboard.results.statistics import Ranking
 from dartboard.results.style import FAINT, INK, styled
 
@@ -83,7 +83,7 @@ def blames(entries: Sequence[Blame], *, columns: int = 2) -> list[Figure]:
     pages = []
     for names in pages_of(searchers, panels_a_page(columns)):
         height = 0.3 * len(selectors) + 0.5
-        figure, parts = panels(len(names), width=3.9, height=height, left=1.6, foot=0.7, columns=columns)
+        figure, parts = panels(len(names), width=3.9, height=height, left=1.6, columns=columns)
         for axes, searcher in zip(parts, names, strict=True):
             for entry in entries:
                 if (entry.searcher or "") == searcher:
@@ -100,14 +100,13 @@ def blames(entries: Sequence[Blame], *, columns: int = 2) -> list[Figure]:
             axes.grid(axis="y", visible=False)
             axes.set_yticks(range(len(selectors)), [wrap(name, 30) for name in selectors])
         outer_labels(parts, x="mean regret (points)", y=None, columns=columns)
-        figure.legend(
-            handles=[
+        known = any(entry.regret.known for entry in entries)
+        whisker = Line2D([], [], color=INK, linewidth=1.2, marker="|", markersize=7, label="interval of the sum")
+        if columns > 1 or not pages:  # once a page
+            parts_told = [
                 Patch(color=SUPERNET, label="the supernet's: no criterion got it out"),
                 Patch(color=SELECTION, label="the selection's: another criterion got it out"),
-                Line2D([], [], color=INK, linewidth=1.2, marker="|", markersize=7, label="interval of the sum"),
-            ],
-            loc="outside lower center",
-            ncols=1 if columns == 1 or len(names) == 1 else 3,
-        )
+            ]
+            legend(figure, [*parts_told, *([whisker] if known else [])])
         pages.append(figure)
     return pages

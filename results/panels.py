@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
@@ -87,13 +88,13 @@ def panels_a_page(columns: int) -> int:
 
 
 def panels(
-    n: int, *, width: float, height: float, left: float, foot: float, columns: int = 2, sharex: bool = True
+    n: int, *, width: float, height: float, left: float, columns: int = 2, sharex: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of `n` equal panels, `columns` in a row, and `foot` inches for its legend."""
+    """A figure of `n` equal panels, `columns` in a row."""
     wide = columns > 1  # alone on a page
     columns = min(columns, n)
     rows = -(-n // columns)
-    size = (left + width * columns * (1.25 if n == 1 and wide else 1.0), (height + 0.45) * rows + foot)
+    size = (left + width * columns * (1.25 if n == 1 and wide else 1.0), (height + 0.45) * rows + 0.35)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=True)
     for spare in grid.flat[n:]:
@@ -148,13 +149,15 @@ def outer_labels(axes: Sequence[Axes], *, x: str, y: str | None, columns: int = 
             panel.set_ylabel(y)
 
 
-def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """A legend below the panels, in as many columns as its longest label leaves room for."""
-    longest = max(len(line) for handle in handles for line in str(handle.get_label()).split("\n"))
-    columns = max(1, min(len(handles), int(figure.get_figwidth() / (0.55 + 0.072 * longest))))
-    rows = -(-len(handles) // columns)
-    columns = -(-len(handles) // rows)
-    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
+def legend(figure: Figure, handles: Sequence[Line2D | Patch]) -> None:
+    """A legend below the panels, for which the figure grows, in as many columns as its longest label leaves."""
+    labels = [str(handle.get_label()) for handle in handles]
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / (0.55 + 0.072 * longest))))
+    rows = -(-len(labels) // columns)
+    lines = max(label.count("\n") for label in labels) + 1
+    figure.set_figheight(figure.get_figheight() + 0.1 + 0.18 * rows * (1 + 0.7 * (lines - 1)))
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=-(-len(labels) // rows))
 
 
 def best_handle(best: float | None) -> list[Line2D]:

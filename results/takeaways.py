@@ -44,11 +44,11 @@ def selections(board: Board) -> str:
         return (
             f"On none of {count(len(gains), 'supernet')} did another criterion choose a better cell than {REFERENCE}."
         )
-    median = statistics.median(gains)
-    return (
-        f"On {better} of {count(len(gains), 'supernet')} some other criterion chose a better cell than {REFERENCE}: "
-        f"{'' if len(gains) == 1 else 'in the median '}{median:.2f} points better, {max(gains):.2f} at most."
-    )
+    size = f"{max(gains):.2f} points better"
+    if len(gains) > 1:
+        size = f"in the median {statistics.median(gains):.2f} points better, {max(gains):.2f} at most"
+    over = count(len(gains), "supernet")
+    return f"On {better} of {over} some other criterion chose a better cell than {REFERENCE}: {size}."
 
 
 def costs(board: Board) -> str:
