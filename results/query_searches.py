@@ -136,7 +136,7 @@ def _figure(board: Board, columns: int) -> Figure:
     def draw() -> Figure:
         searches = anytime(board.records)
         lines = seed_lines(range(len(searches)))
-        figure, (axes,) = panels(1, width=4.6, height=2.7, left=0.4, foot=0.95, columns=columns)
+        figure, (axes,) = panels(1, width=4.6, height=2.7, left=0.4, columns=columns)
         worst = 0.0
         for place, search in enumerate(searches):
             rows = [record for record in board.records if record.ok and record.searcher == search.searcher]
