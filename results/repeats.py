@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from dartboard.benchmark.space import Cell
 from dartboard.results.aggregate import Summary, summarise
 from dartboard.results.records import SCHEMA_VERSION, RunRecord, SearchKey, append_line, read_lines, to_json
+from dartboard.results.wording import number
 
 
 class RepeatKey(NamedTuple):
@@ -291,6 +292,56 @@ def facts(row: Scatter | Pooled | BudgetPoint) -> dict[str, Any]:
         else:
             values[entry.name] = value
     return values
+
+
+WORDS: Final = (
+    "Accuracy in percent, the mean over supernets. Std within: between repeats on one supernet (root mean square).",
+    "Std between: between the supernets' means. Modal cell: share of the repeats that chose the commonest cell.",
+    "Score noise: the scores' std over repeats, as a multiple of their spread over an edge's operations.",
+)
+"""How to read the tables."""
+
+
+def repeat_table(rows: Sequence[Pooled]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and lines for a person: whole selections."""
+    own = ("repeats", "accuracy", "std within", "std between", "modal cell", "score noise", "images")
+    lines = []
+    for row in rows:
+        if row.part is None:
+            ran = f"{row.repeats} on {row.supernets}" + (f" ({row.failed} failed)" if row.failed else "")
+            between = number(None if row.accuracy is None else row.accuracy.std)
+            mean, within, modal, noise, images = _told(row)
+            lines.append((*_head(row), ran, mean, within, between, modal, noise, images))
+    return (*_HEAD, *own), lines
+
+
+def part_table(rows: Sequence[Pooled]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and lines for a person: any-time curves."""
+    own = ("after", "accuracy", "std within", "modal cell", "score noise", "edges as in the end", "images")
+    lines = []
+    for row in rows:
+        if row.part is not None:
+            mean, within, modal, noise, images = _told(row)
+            after, agreed = f"{row.knob} {row.part:,}", _percent(row.agreement)
+            lines.append((*_head(row), after, mean, within, modal, noise, agreed, images))
+    return (*_HEAD, *own), lines
+
+
+_HEAD: Final = ("searcher", "data set", "selector", "budget")
+
+
+def _head(row: Pooled) -> tuple[str, ...]:
+    return row.searcher, row.dataset, row.selector, "-" if row.budget is None else f"{row.budget:,}"
+
+
+def _told(row: Pooled) -> tuple[str, str, str, str, str]:
+    mean = number(None if row.accuracy is None else row.accuracy.mean)
+    images = "-" if row.images is None else f"{row.images:,.0f}"
+    return mean, number(row.within_std), _percent(row.modal_share), number(row.noise), images
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f} %"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from dartboard.results.records import (
     read_header,
     search_folder,
 )
+from dartboard.results.repeats import RepeatRecord, read_repeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class RunData:
     records: tuple[tuple[int, RunRecord], ...]  # with their lines in records.jsonl
     epochs: Mapping[SearchKey, tuple[EpochRecord, ...]]  # of every search that has a record
     diagnostics: Mapping[SearchKey, tuple[DiagnosticRecord, ...]] = field(default_factory=dict)  # likewise
+    repeats: tuple[RepeatRecord, ...] = ()  # selections made again
     folders: Mapping[str, RunHeader | None] = field(default_factory=dict)  # by name, with their own headers
     origins: Mapping[int, tuple[str, int]] = field(default_factory=dict)  # of several folders: folder and line
 
@@ -75,6 +77,7 @@ def read_run(folder: Path) -> RunData:
         records=tuple(ordered),
         epochs={search: tuple(read_epochs(search_folder(folder, search))) for search in searches},
         diagnostics={search: tuple(read_diagnostics(search_folder(folder, search))) for search in searches},
+        repeats=tuple(read_repeats(folder)),
         folders={folder.resolve().name: header},
     )
 
@@ -108,6 +111,9 @@ def read_runs(folders: Sequence[Path]) -> RunData:
         diagnostics={
             _called(search, name): rows for name, run in runs.items() for search, rows in run.diagnostics.items()
         },
+        repeats=tuple(
+            replace(again, searcher=called(again.searcher, name)) for name, run in runs.items() for again in run.repeats
+        ),
         folders={name: run.header for name, run in runs.items()},
         origins=origins,
     )

@@ -16,6 +16,8 @@ from dartboard.results.blame import REFERENCE
 from dartboard.results.board import Board
 from dartboard.results.board_tables import board_tables
 from dartboard.results.contents_criteria import criteria_tables
+from dartboard.results.contents_repeats import repeats_tables
+from dartboard.results.contents_published import comparison_rows, comparisons
 from dartboard.results.csv_files import csv_text, spread_estimate
 from dartboard.results.failure_modes import Verdict
 from dartboard.results.query_searches import query_rows
@@ -42,10 +44,12 @@ def tables(
         "comparisons.csv": csv_text(_comparisons(run)),
         **board_tables(boards, verdicts),
         **criteria_tables(boards),
+        **repeats_tables(run, boards),
         "epochs.csv": csv_text(_epochs(run)),
         **({"diagnostics.csv": csv_text(_diagnostics(run))} if any(run.diagnostics.values()) else {}),
         "cells.csv": csv_text(_cells(run)),
         **({"queries.csv": csv_text(query_rows(run.records))} if any(r.queries for _, r in run.records) else {}),
+        **({"published.csv": csv_text(comparison_rows(run))} if comparisons(run) else {}),
         "records.csv": csv_text(_records(run)),
     }
 

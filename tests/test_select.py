@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -14,6 +16,9 @@ import pytest
 from dartboard.benchmark.space import Cell
 from dartboard.harness.cli import main
 from dartboard.harness.toys import BATCH, toy_images
+from dartboard.results.board import boards
+from dartboard.results.contents_repeats import repeats_section, repeats_tables
+from dartboard.results.document import Table
 from dartboard.results.records import RunRecord, SearchKey
 from dartboard.results.repeats import (
     RepeatRecord,
@@ -26,6 +31,7 @@ from dartboard.results.repeats import (
     score_noise,
     summarise_repeats,
 )
+from dartboard.results.rundata import read_run
 
 ONE, OTHER = (str(Cell((a, 1, 2, 3, 4, 1))) for a in (1, 2))  # they differ on one edge of six
 MEASURED = ("selection_seconds", "selection_memory_mb", "finished_at", "commit")
@@ -189,6 +195,26 @@ def test_the_same_repeats_come_out_wherever_they_are_made(folder: Path, trained:
         ("leave-one-out", None, "batches", 30 * 64),
         ("random", None, None, 0),
     }
+
+
+def test_a_report_tells_of_repeats(folder: Path) -> None:
+    """A section with the tables of the terminal, and two CSV files; without repeats there is neither."""
+    before = boards(read_run(folder))
+    assert (repeats_section(before[0]), repeats_tables(read_run(folder), before)) == (None, {})
+    assert call("select", str(folder), "--repeat", "2", "--selector", "leave-one-out", "--any-time") == 0
+    run = read_run(folder)
+    (board,) = boards(run)
+    section = repeats_section(board)
+    assert section is not None
+    whole, part = (block for block in section.blocks if isinstance(block, Table))
+    assert whole.rows[0][2:5] == ("leave-one-out", "-", "2 on 1")
+    assert part.rows[0][4] == "batches 1"
+    files = {name: list(csv.DictReader(io.StringIO(text))) for name, text in repeats_tables(run, [board]).items()}
+    (scatter,) = [row for row in files["repeats.csv"] if not row["part"]]
+    found = [record.accuracy for record in read_repeats(folder) if record.part is None]
+    assert float(scatter["accuracy_std"]) == pytest.approx(np.std(found, ddof=1), abs=1e-6)
+    (point,) = files["budgets.csv"]
+    assert (point["selector"], float(point["images"]), point["budget"]) == ("leave-one-out", 30 * 64, "")
 
 
 def test_budgets_make_a_curve(folder: Path) -> None:

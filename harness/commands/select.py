@@ -87,48 +87,17 @@ def command(
 
 
 def table(rows: Sequence[Pooled]) -> list[str]:
-    """What was found as lines of text: whole selections first, then what the parts of them give."""
+    """What was found as lines of text: whole selections, then what the parts of them give, then how to read it."""
+    from dartboard.results.repeats import WORDS, part_table, repeat_table
+
     lines: list[str] = []
-    heads = {
-        False: ("repeats", "accuracy", "std within", "std between", "modal cell", "score noise", "images"),
-        True: ("after", "accuracy", "std within", "modal cell", "score noise", "edges as in the end", "images"),
-    }
-    for partly, title in ((False, ""), (True, "Any-time curves: the same repeats, stopped earlier")):
-        chosen = [row for row in rows if (row.part is not None) == partly]
-        if not chosen:
+    for title, (head, cells) in (("", repeat_table(rows)), ("The same repeats, stopped earlier", part_table(rows))):
+        if not cells:
             continue
-        cells: list[tuple[str, ...]] = [("searcher", "data set", "selector", "budget", *heads[partly])]
-        for row in chosen:
-            accuracy = row.accuracy
-            within, modal, noise = _number(row.within_std), _percent(row.modal_share), _number(row.noise)
-            images = "-" if row.images is None else f"{row.images:,.0f}"
-            failed = f" ({row.failed} failed)" if row.failed else ""
-            mean = "-" if accuracy is None else f"{accuracy.mean:.2f}"
-            if partly:
-                own: tuple[str, ...] = (f"{row.knob} {row.part:,}", mean, within, modal, noise, _percent(row.agreement))
-            else:
-                between = _number(None if accuracy is None else accuracy.std)
-                own = (f"{row.repeats} on {row.supernets}{failed}", mean, within, between, modal, noise)
-            budget = "-" if row.budget is None else f"{row.budget:,}"
-            cells.append((row.searcher, row.dataset, row.selector, budget, *own, images))
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
         lines += ["", title] if title else []
-        for row_cells in cells:
-            left = (text.ljust(width) for text, width in zip(row_cells[:3], widths[:3], strict=True))
-            right = (text.rjust(width) for text, width in zip(row_cells[3:], widths[3:], strict=True))
+        for row in (head, *cells):
+            left = (text.ljust(width) for text, width in zip(row[:3], widths[:3], strict=True))
+            right = (text.rjust(width) for text, width in zip(row[3:], widths[3:], strict=True))
             lines.append("  ".join((*left, *right)))
-    return [
-        *lines,
-        "",
-        "Accuracy in percent, the mean over supernets. Std within: between repeats on one supernet (root mean square).",
-        "Std between: between the supernets' means. Modal cell: share of the repeats that chose the commonest cell.",
-        "Score noise: the scores' std over repeats, as a multiple of their spread over an edge's operations.",
-    ]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.0f} %"
+    return [*lines, "", *WORDS]
