@@ -14,6 +14,7 @@ from typing import Final
 import torch
 
 from dartboard.benchmark.errors import InputError
+from dartboard.harness.resident import resident_mb
 
 
 def find_device(choice: str) -> torch.device:
@@ -71,7 +72,6 @@ def peak_memory_mb(device: torch.device) -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-_STATUS: Final = Path("/proc/self/status")
 _CLEAR: Final = Path("/proc/self/clear_refs")
 
 
@@ -129,26 +129,17 @@ class MemoryMeter:
             _CLEAR.write_text("5", encoding="ascii")
         except OSError:
             return None
-        return _resident_mb("VmRSS")
+        return resident_mb("VmRSS")
 
     def _peak(self) -> float | None:
         """MiB, since it began anew."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             return float(torch.cuda.max_memory_allocated(self.device) / 2**20)
-        return _resident_mb("VmHWM")
+        return resident_mb("VmHWM")
 
 
 class MemoryPart:
     """What a part added; None while it lasts and where it cannot be measured."""
 
     added_mb: float | None = None
-
-
-def _resident_mb(field: str) -> float | None:
-    """A field of the process's status in MiB; None where the system has none."""
-    try:
-        lines = _STATUS.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) / 2**10 for line in lines if line.startswith(f"{field}:")), None)

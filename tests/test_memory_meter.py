@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dartboard.harness import devices
+from dartboard.harness import devices, resident
 from dartboard.harness.devices import MemoryMeter, peak_memory_mb
 
 CPU = torch.device("cpu")
@@ -60,7 +60,7 @@ def test_the_most_so_far_outlives_the_parts() -> None:
 
 def test_where_there_is_no_measure_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On a system without these files a part has no number, and nothing fails."""
-    monkeypatch.setattr(devices, "_STATUS", tmp_path / "none")
+    monkeypatch.setattr(resident, "STATUS", tmp_path / "none")
     monkeypatch.setattr(devices, "_CLEAR", tmp_path / "no" / "none")
     meter = MemoryMeter(CPU)
     with meter.part() as part:

@@ -4,120 +4,48 @@ import bz2
 import io
 import os
 import pickle
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from nas_201_api import NASBench201API
-from nas_201_api.api_utils import ArchResults, ResultsCount
+from nas_201_api.api_utils import ArchResults
 
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.ground_truth import Metric
 from dartboard.benchmark.space import SPACE_SIZE, Cell
-from dartboard.benchmark.tables.official import read_document, read_nats, read_nats_cell, read_pth
-
-# Of each data set: the benchmark's sets of images evaluated at every epoch, and those at the last one only.
-EVALUATIONS = {
-    "cifar10-valid": (("ori-test",), ("x-valid",)),
-    "cifar10": (("ori-test",), ()),
-    "cifar100": (("ori-test",), ("x-valid", "x-test")),
-    "ImageNet16-120": (("ori-test",), ("x-valid", "x-test")),
-}
-
-
-def trial(draw: random.Random, dataset: str, cell: str, seed: int, epochs: int, *, every: bool) -> ResultsCount:
-    """One training as the benchmark's own class keeps it; `every` epoch of it, or the last one only."""
-    kept = range(epochs) if every else [epochs - 1]
-    accuracies = {epoch: draw.uniform(0, 100) for epoch in kept}
-    config = {"channel": 16, "num_cells": 5, "arch_str": cell, "class_num": 10}
-    size = np.float64(draw.uniform(0.1, 1.5))
-    result = ResultsCount(
-        dataset, None, accuracies, accuracies, size, draw.uniform(1, 200), config, seed, epochs, [0.01]
-    )
-    result.update_train_info(accuracies, None, accuracies, {e: draw.random() for e in kept} if every else None)
-    often, at_last = EVALUATIONS[dataset]
-    for images in (*often, *at_last):
-        values = {epoch: draw.uniform(0, 100) for epoch in kept if images in often or epoch == epochs - 1}
-        result.update_OLD_eval(images, values, values)
-        if every:
-            result.reset_pseudo_eval_times(images, draw.random())
-    return result
-
-
-def states(index: int, cell: str, *, every: bool = True, datasets: tuple[str, ...] = tuple(EVALUATIONS)) -> Any:
-    """What a file of the benchmark holds of one cell: one to three trials on each data set."""
-    draw = random.Random(index)
-    both = {}
-    for key, epochs in (("full", 200), ("less", 12)):
-        results = ArchResults(index, cell)
-        for dataset in datasets:
-            for seed in (777, 888, 999)[: draw.randint(1, 3) if epochs == 200 else 1]:
-                results.update(dataset, seed, trial(draw, dataset, cell, seed, epochs, every=every))
-        both[key] = results.state_dict()
-    return both
-
-
-def document(count: int, **options: Any) -> dict[str, Any]:
-    """A whole file's content in an order of cells that is not ours."""
-    order = np.random.default_rng(0).permutation(SPACE_SIZE)[:count]
-    strings = [str(Cell.from_number(int(number))) for number in order]
-    return {
-        "meta_archs": strings,
-        "total_archs": len(strings),
-        "arch2infos": {i: states(i, cell, **options) for i, cell in enumerate(strings)},
-        "evaluated_indexes": set(range(count)),
-    }
+from dartboard.benchmark.tables.official import (
+    read_document,
+    read_nats,
+    read_nats_cell,
+    read_pth,
+    read_pth_cells,
+)
+from dartboard.benchmark.tables.synthetic import ask_package, make_document, make_states, save_pth
 
 
 @pytest.fixture(scope="module")
 def small() -> dict[str, Any]:
     """Five cells with every epoch."""
-    return document(5)
-
-
-def saved(content: Any, path: Path, *, legacy: bool) -> Path:
-    """As torch.save writes it, today or before version 1.6."""
-    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
-    return path
-
-
-def assert_equal_to_package(values: dict[str, float], api: Any, index: int) -> None:
-    """Each column's value is what the package's own queries return for that cell."""
-    for name, value in values.items():
-        if "/" in name and name.split("/")[0] in ("parameters", "flops", "seconds"):
-            cost, dataset = name.split("/")
-            theirs = {"imagenet16-120": "ImageNet16-120"}.get(dataset, dataset)
-            if cost == "seconds":
-                expected = api.get_more_info(index, theirs, hp="200", is_random=False)["train-all-time"]
-            else:
-                expected = api.get_cost_info(index, theirs, hp="200")[{"parameters": "params", "flops": "flops"}[cost]]
-            assert value == pytest.approx(expected, rel=1e-14)
-        else:
-            metric = Metric.parse(name)
-            theirs = {"imagenet16-120": "ImageNet16-120"}.get(metric.dataset, metric.dataset)
-            info = api.get_more_info(index, theirs, hp=str(metric.epochs), is_random=False)
-            assert value == info[f"{metric.split}-accuracy"]
+    return make_document(5)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_document_equals_package(small: dict[str, Any], legacy: bool, tmp_path: Path) -> None:
     """Every column of every cell, from either form of file, is what nas-bench-201 answers for the same dictionary."""
-    from dartboard.benchmark.tables.official import _main_pickle
-
-    with _main_pickle(saved(small, tmp_path / "x.pth", legacy=legacy)) as stream:
-        results = read_document(stream)
+    results = read_pth_cells(save_pth(small, tmp_path / "x.pth", legacy=legacy))
     api = NASBench201API(small, verbose=False)
     assert [result.index for result in results] == [0, 1, 2, 3, 4]
     for result in results:
         # 4 data sets: train and test on all, validation on three, twice; and three costs each
         assert len(result.columns) == 2 * 11 + 3 * 4
         assert api.query_index_by_arch(str(result.cell)) == result.index
-        assert_equal_to_package(dict(result.columns), api, result.index)
+        for column, value in result.columns.items():
+            exact = column.split("/")[0] not in ("parameters", "flops", "seconds")
+            assert value == pytest.approx(ask_package(api, result.index, column), rel=0 if exact else 1e-14, abs=0)
 
 
 def test_query_by_arch_prints_our_numbers(small: dict[str, Any], tmp_path: Path) -> None:
@@ -131,9 +59,9 @@ def test_query_by_arch_prints_our_numbers(small: dict[str, Any], tmp_path: Path)
 
 def test_whole_file(tmp_path: Path) -> None:
     """All 15,625 cells of a file become a table in the order of cell numbers, equal to the package's answers."""
-    content = document(SPACE_SIZE, every=False, datasets=("cifar10",))
+    content = make_document(SPACE_SIZE, every=False, datasets=("cifar10",))
     done = []
-    path = saved(content, tmp_path / "NAS-Bench-201-v1_1-096897.pth", legacy=False)
+    path = save_pth(content, tmp_path / "NAS-Bench-201-v1_1-096897.pth", legacy=False)
     table = read_pth(path, progress=lambda n, total: done.append((n, total)))
     assert done[0] == (1, SPACE_SIZE)
     assert done[-1] == (SPACE_SIZE, SPACE_SIZE)
@@ -151,12 +79,12 @@ def test_whole_file(tmp_path: Path) -> None:
 def test_incomplete_file(small: dict[str, Any], tmp_path: Path) -> None:
     """A file that lacks cells is refused as incomplete."""
     with pytest.raises(InputError, match=r"has 5 of the 15,625 cells"):
-        read_pth(saved(small, tmp_path / "x.pth", legacy=False))
+        read_pth(save_pth(small, tmp_path / "x.pth", legacy=False))
 
 
 def test_single_cell() -> None:
     """A document of one cell, which pickle writes in another way, is read too."""
-    (result,) = read_document(io.BytesIO(pickle.dumps(document(1), protocol=2)))
+    (result,) = read_document(io.BytesIO(pickle.dumps(make_document(1), protocol=2)))
     assert result.index == 0
 
 
@@ -214,13 +142,13 @@ class _Attack:
 def test_attack_refused(legacy: bool, tmp_path: Path) -> None:
     """A .pth that would call a function is refused by that function's name."""
     with pytest.raises(InputError, match="system"):
-        read_pth(saved({"meta_archs": _Attack()}, tmp_path / "x.pth", legacy=legacy))
+        read_pth(save_pth({"meta_archs": _Attack()}, tmp_path / "x.pth", legacy=legacy))
 
 
 def test_tensors_refused(tmp_path: Path) -> None:
     """A .pth of network weights is no table."""
     with pytest.raises(InputError):
-        read_pth(saved({"weight": torch.zeros(2)}, tmp_path / "x.pth", legacy=False))
+        read_pth(save_pth({"weight": torch.zeros(2)}, tmp_path / "x.pth", legacy=False))
 
 
 def test_not_a_pth(tmp_path: Path) -> None:
@@ -233,7 +161,7 @@ def test_not_a_pth(tmp_path: Path) -> None:
 
 def nats_states(index: int, cell: str) -> Any:
     """NATS-Bench's keys for the same states."""
-    found = states(index, cell, every=False, datasets=("cifar10",))
+    found = make_states(index, cell, every=False, datasets=("cifar10",))
     return {"12": found["less"], "200": found["full"]}
 
 

@@ -53,8 +53,17 @@ def read_pth(path: Path, *, progress: Progress = silent) -> GroundTruth:
         aggregation=MEAN,
         official=True,
     )
+    return assemble_cells(read_pth_cells(path, progress=progress), provenance)
+
+
+def read_pth_cells(path: Path, *, progress: Progress = silent) -> list[CellResults]:
+    """The results in a NAS-Bench-201-v1_*.pth, streamed; of as many cells as it has.
+
+    Raises:
+        InputError: when the file is not that.
+    """
     with _main_pickle(path) as stream:
-        return assemble_cells(read_document(stream, progress=progress), provenance)
+        return read_document(stream, progress=progress)
 
 
 def read_nats(path: Path, *, progress: Progress = silent) -> GroundTruth:

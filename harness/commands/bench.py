@@ -22,7 +22,7 @@ SIZES: Final = frozenset({"channels", "cells_per_stage", "image_size", "batch_si
 TAKES: Final = {
     # the options that each target heeds, besides --json
     **{name: SIZES | {"against", "rounds", "threads", "clock", "no_memory"} for name in ("supernet", "step", "select")},
-    "table": {"rounds", "threads", "clock"},
+    "table": {"against", "rounds", "threads", "clock"},
     "images": {"image_size", "batch_size", "rounds", "threads", "clock"},
     "startup": {"rounds"},
     "searchers": SIZES | {"names", "rounds", "threads", "clock", "no_memory"},
@@ -34,8 +34,11 @@ TAKES: Final = {
 @click.command(epilog="Example: dartboard bench step --against reference --channels 8 --cells-per-stage 1")
 @click.argument("target", type=click.Choice(list(TAKES)))
 @click.option(
-    "--against", type=click.Choice(["reference"]), help="Let the readable form take part: supernet, step, select."
+    "--against",
+    type=click.Choice(["reference", "official"]),
+    help="reference: the readable form takes part, in supernet, step, select. official: nas-bench-201's API, in table.",
 )
+@click.option("--cells", default=200, help="Of table --against official: the generated file's.", show_default=True)
 @click.option("--searcher", "names", multiple=True, metavar="NAME", help="Of searchers: only these, beside darts-v1.")
 @click.option("--channels", default=16, help="C of the supernet.", show_default=True)
 @click.option("--cells-per-stage", default=5, help="N of the supernet.", show_default=True)
@@ -52,6 +55,7 @@ def command(
     /,
     target: str,
     against: str | None,
+    cells: int,
     names: tuple[str, ...],
     no_memory: bool,
     as_json: bool,
@@ -60,16 +64,26 @@ def command(
     """Measure TARGET in rounds that take turns: medians, quartiles, ratios to the reference, and counts.
 
     supernet: a forward pass. step: one step of first-order DARTS. select: the 30 masks of leave-one-out on one batch.
-    table: loading the embedded table, a million look-ups. images: ten batches. startup: two commands. searchers: a step
-    of every method that trains a supernet, over that of darts-v1, and its passes over darts-v1's. growth: a step at
-    growing sizes. precision: what float32, TF32 (on CUDA) and bfloat16 do to gradients and criteria; its rounds are
-    batches.
+    table: loading the embedded table, a million look-ups; against the official API, on a generated file of its format:
+    load, import, queries, memory, and whether the numbers are equal. images: ten batches. startup: two commands.
+    searchers: a step of every method that trains a supernet, over that of darts-v1, and its passes over darts-v1's.
+    growth: a step at growing sizes. precision: what float32, TF32 (on CUDA) and bfloat16 do to gradients and criteria;
+    its rounds are batches.
     """
-    for name in options.keys() | {"against", "names", "no_memory"}:
-        if name not in TAKES[target] and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+    takes = TAKES[target] | ({"cells", "no_memory"} if against == "official" else set())
+    for name in options.keys() | {"against", "cells", "names", "no_memory"}:
+        if name not in takes and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
             option = "searcher" if name == "names" else name.replace("_", "-")
             raise InputError(f"the target {target!r} has no use for --{option}: leave it out")
+    if against is not None and (against == "official") != (target == "table"):
+        raise InputError(f"the target {target!r} cannot be measured --against {against}: see dartboard bench --help")
     settings = Settings(**options)
+    if against == "official":
+        from dartboard.harness.bench_table import measure_table
+
+        tables = measure_table(settings, cells, memory=not no_memory)
+        click.echo(json.dumps(tables.as_json(), indent=2) if as_json else "\n".join(tables.as_text()))
+        return
     if target == "searchers":
         from dartboard.harness.bench_searchers import run_searcher_bench
 
