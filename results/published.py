@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -207,7 +208,7 @@ def published_of(method: str, selector: str | None = None) -> tuple[Published, .
 class Ours:
     """What we measured of one method with one selector, over seeds."""
 
-    method: str  # the catalogue's name, whatever label the grid gave it
+    method: str  # the label, which is the catalogue's name where the grid gave none of its own
     selector: str  # likewise
     setting: Setting
     accuracies: Mapping[str, tuple[float, ...]]  # percent, by metric, one for each seed
@@ -215,7 +216,10 @@ class Ours:
 
 
 def ours(records: Iterable[RunRecord], header: RunHeader) -> list[Ours]:
-    """What a run folder has of each search method, data set and selector, in the order of the records."""
+    """What a run folder has of each search method, data set and selector, in the order of the records.
+
+    A method goes by its label: `darts-v1@slow` is `darts-v1`, and the setting tells in what it departs.
+    """
     members: dict[tuple[str, str, str], list[RunRecord]] = {}
     for record in records:
         if record.ok:
@@ -227,8 +231,8 @@ def ours(records: Iterable[RunRecord], header: RunHeader) -> list[Ours]:
         metrics = dict.fromkeys(metric for record in rows for metric in record.accuracies)
         found.append(
             Ours(
-                method=_catalogue_name(of_searcher, searcher),
-                selector=_catalogue_name(of_selector, selector),
+                method=_catalogue_name(searcher),
+                selector=_catalogue_name(selector),
                 setting=_setting(rows[0], header, of_searcher, of_selector),
                 accuracies={m: tuple(r.accuracies[m] for r in rows if m in r.accuracies) for m in metrics},
                 table_official=all(record.table_official is True for record in rows),
@@ -242,11 +246,9 @@ def _options(header: RunHeader, kind: str, label: str) -> Mapping[str, Any]:
     return options
 
 
-def _catalogue_name(options: Mapping[str, Any], label: str) -> str:
-    """The name that published rows use: the label without what a grid put behind an @, else the method's own name."""
-    name = label.partition("@")[0]
-    known = {row.method for row in read_published()} | {row.selector for row in read_published()}
-    return name if name in known else str(options.get("method", name))
+def _catalogue_name(label: str) -> str:
+    """The name that published rows use: the label without what a grid or a report of several runs put behind it."""
+    return re.split(r"@| \[", label)[0]
 
 
 def _setting(record: RunRecord, header: RunHeader, searcher: Mapping[str, Any], selector: Mapping[str, Any]) -> Setting:
@@ -295,7 +297,7 @@ class Verdict:
 def compare(published: Published, ours: Ours) -> Verdict:
     """Hold ours against a published number.
 
-    Comparable are two numbers of one protocol only: every field of `Setting` is known of both and the same, the table
+    Comparable are two numbers of one protocol only (a method's own options are taken to be the published ones): every field of `Setting` is known of both and the same, the table
     is the official one, and we have at least two seeds. Then they agree where the 95 % interval for the difference of
     the means holds 0: Welch's, from both standard deviations; where the publication prints no spread or no number of
     runs, its mean is taken as exact and the interval is that of our seeds. The interval is widened by half a unit

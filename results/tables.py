@@ -16,8 +16,8 @@ from dartboard.results.blame import REFERENCE
 from dartboard.results.board import Board
 from dartboard.results.board_tables import board_tables
 from dartboard.results.contents_criteria import criteria_tables
-from dartboard.results.contents_repeats import repeats_tables
 from dartboard.results.contents_published import comparison_rows, comparisons
+from dartboard.results.contents_repeats import repeats_tables
 from dartboard.results.csv_files import csv_text, spread_estimate
 from dartboard.results.failure_modes import Verdict
 from dartboard.results.query_searches import query_rows

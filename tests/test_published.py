@@ -13,6 +13,8 @@ from dartboard.benchmark.ground_truth import Metric
 from dartboard.benchmark.space import SKIP, Cell
 from dartboard.benchmark.tables.columns import read_columns
 from dartboard.results import published as module
+from dartboard.results.contents_published import comparison_rows, comparisons, published_section
+from dartboard.results.document import Table
 from dartboard.results.published import (
     EVIDENCE,
     OWN_SELECTOR,
@@ -28,6 +30,8 @@ from dartboard.results.published import (
     read_published,
 )
 from dartboard.results.records import RunHeader, RunRecord
+from dartboard.results.rundata import read_run
+from dartboard.results.samples import sample_run
 from dartboard.searchers._catalogue import SEARCHERS
 from dartboard.searchers._training import PROTOCOLS
 from dartboard.selectors._catalogue import SELECTORS
@@ -93,9 +97,8 @@ def test_every_line_of_the_file_is_read() -> None:
 
 def test_published_methods_are_ours_by_name_or_named_here() -> None:
     """A row's method is a searcher of the catalogue or known to be elsewhere; its selector is one of the catalogue."""
-    known = {entry.name for entry in SEARCHERS} | ELSEWHERE | set(QUERY_SEARCHES)
-    planned = {"pc-darts", "darts-minus", "oles", "shapley-nas"}
-    assert {row.method for row in read_published()} - known <= planned
+    assert {row.method for row in read_published()} <= {entry.name for entry in SEARCHERS} | ELSEWHERE
+    assert set(QUERY_SEARCHES) == {entry.name for entry in SEARCHERS if entry.queries}
     assert {row.selector for row in read_published() if row.selector} <= {entry.name for entry in SELECTORS}
     assert set(OWN_SELECTOR.values()) <= {entry.name for entry in SELECTORS} | {"queries"}
 
@@ -210,22 +213,22 @@ def test_ours_are_read_from_records_and_header() -> None:
     header = RunHeader(
         name="g",
         preset="paper",
-        searchers=("mine@2",),
-        selectors=("plain",),
+        searchers=("darts-v1@2",),
+        selectors=("magnitude@plain",),
         datasets=("c",),
         seeds=(0, 1),
         options={
-            "searchers": {"mine@2": {"method": "darts-v1", "protocol": protocol}},
-            "selectors": {"plain": {"method": "magnitude", "exclude_none": True}},
+            "searchers": {"darts-v1@2": {"method": "darts-v1", "protocol": protocol}},
+            "selectors": {"magnitude@plain": {"method": "magnitude", "exclude_none": True}},
         },
         images={"c": {"name": "cifar10"}},
     )
     records = [
         RunRecord(
-            searcher="mine@2",
+            searcher="darts-v1@2",
             dataset="c",
             seed=seed,
-            selector="plain",
+            selector="magnitude@plain",
             status="ok",
             accuracies={"cifar10/test/200": 90.0 + seed},
             channels=16,
@@ -237,8 +240,33 @@ def test_ours_are_read_from_records_and_header() -> None:
         )
         for seed in (0, 1)
     ]
-    failed = RunRecord(searcher="mine@2", dataset="c", seed=2, selector="plain", status="failed", error="e")
+    failed = RunRecord(
+        searcher="darts-v1@2", dataset="c", seed=2, selector="magnitude@plain", status="failed", error="e"
+    )
     (found,) = ours([*records, failed], header)
     assert (found.method, found.selector, found.table_official) == ("darts-v1", "magnitude", True)
     assert found.accuracies == {"cifar10/test/200": (90.0, 91.0)}
     assert found.setting == replace(SETTING, none_allowed=False, recipe="autodl but weight_decay=0.5")
+
+
+def test_a_report_sets_ours_beside_the_published_numbers(tmp_path: Path) -> None:
+    """Each published number of what was run is a row, with its mark and the reasons; another criterion's are not."""
+    folder = sample_run(tmp_path, searchers=("darts-v1",), selectors={"magnitude": None, "perturbation-loss": None})
+    run = read_run(folder)
+    entries = comparisons(run)
+    assert {(mine.method, mine.selector) for mine, _, _ in entries} == {("darts-v1", "magnitude")}
+    assert {theirs.metric for _, theirs, _ in entries} == {
+        "cifar10/test/200",
+        "cifar100/test/200",
+        "imagenet16-120/test/200",
+    }
+    section = published_section(run)
+    assert section is not None
+    table = section.blocks[1]
+    assert isinstance(table, Table)
+    judged = [theirs for _, theirs, _ in entries if theirs.metric == "cifar10/test/200"]
+    assert [row[2].split(" ")[0] for row in table.rows] == [f"{theirs.mean:.2f}" for theirs in judged]
+    assert ["(unverified)" in row[2] for row in table.rows] == [theirs.from_memory for theirs in judged]
+    assert {row[6] for row in table.rows} == {"not comparable"}
+    assert len(list(comparison_rows(run))) == len(entries)
+    assert published_section(replace(run, header=None)) is None
