@@ -11,7 +11,7 @@ from dartboard.results.aggregate import COLLAPSED_SKIPS, Chosen, Group, chosen_c
 from dartboard.results.blame import blame, criterion_standings
 from dartboard.results.board import SHARING, Board
 from dartboard.results.contents_criteria import criteria_section
-from dartboard.results.contents_repeats import repeats_section
+from dartboard.results.contents_repeats import budget_section, repeats_section
 from dartboard.results.document import Block, Drawn, Matrix, Plot, Row, Section, Square, Table, Text
 from dartboard.results.names import Names
 from dartboard.results.wording import (
@@ -90,7 +90,7 @@ def sections(board: Board, names: Names) -> list[Block]:
     """Tables and figures, in order."""
     parts: list[Block] = [Text(text=_scored(board)), *_results(board)]
     parts += [block for block in _figures(board, names) if block is not None]
-    further = (criteria_section(board), repeats_section(board))
+    further = (criteria_section(board), repeats_section(board), budget_section(board, names))
     return [*parts, *(section for section in further if section is not None)]
 
 

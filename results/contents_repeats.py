@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dartboard.results.aggregate import Summary
 from dartboard.results.board import Board
 from dartboard.results.csv_files import csv_text
-from dartboard.results.document import Block, Section, Table, Text
+from dartboard.results.document import Block, Plot, Section, Table, Text
+from dartboard.results.names import Names
 from dartboard.results.repeats import (
     WORDS,
     BudgetPoint,
@@ -22,6 +23,11 @@ from dartboard.results.repeats import (
     summarise_repeats,
 )
 from dartboard.results.rundata import RunData
+from dartboard.results.style import selector_marks
+from dartboard.results.wording import listed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def repeats_section(board: Board) -> Section | None:
@@ -35,6 +41,42 @@ def repeats_section(board: Board) -> Section | None:
         if lines:
             blocks.append(Table(head=head, rows=tuple(lines), title=name))
     return Section(title=title, blocks=tuple(blocks))
+
+
+def budget_section(board: Board, names: Names) -> Section | None:
+    """Accuracy against budget; None where no budget was set, or there is but one point of each selector."""
+    points = budget_points(board.records, _of(board))
+    several = {point.selector for point in points if sum(p.selector == point.selector for p in points) > 1}
+    if not any(point.budget is not None and point.selector in several for point in points):
+        return None
+    marks = selector_marks(list(dict.fromkeys([*board.marks, *(point.selector for point in points)])))
+
+    def draw(columns: int) -> list[Figure]:
+        from dartboard.results.figures_budget import budgets
+
+        return budgets(points, marks, metric=board.metric, best=board.best, columns=columns)
+
+    plot = Plot(
+        name=names.free(f"budget-{board.slug}"),
+        takeaway=_takeaway(points),
+        how="A mark is the mean over supernets, each of them the mean over its repeats; a line joins what one selector "
+        "did with its budgets. Who looks at no image stands at 0.",
+        alt=f"Accuracy against the images that a selector was allowed to push. {board.title}",
+        tables=("budgets.csv",),
+        draw=draw,
+    )
+    return Section(title="What a budget buys", blocks=(plot,))
+
+
+def _takeaway(points: Sequence[BudgetPoint]) -> str:
+    """Which criterion is best with the smallest and with the largest budget that any was held to."""
+    held = [point for point in points if point.control is None and point.budget is not None]
+    ends = sorted({point.budget for point in held if point.budget is not None})
+    told = []
+    for budget in dict.fromkeys((ends[0], ends[-1])) if ends else ():
+        first = max((point for point in held if point.budget == budget), key=lambda point: point.accuracy.mean)
+        told.append(f"with {budget:,} images `{first.selector}` on {first.searcher} ({first.accuracy.mean:.2f} %)")
+    return f"The best criterion: {listed(told)}." if told else "No criterion was held to a budget."
 
 
 def repeats_tables(run: RunData, boards: Sequence[Board]) -> dict[str, str]:

@@ -199,7 +199,7 @@ def costs(
             trained = [group.search_images.mean for group in mine if group.search_images]
             if trained:
                 axes.axvline(max(trained), color=INK, linestyle="-.", linewidth=0.9, zorder=0)
-            _cost_axis(axes, [*positive, *trained])
+            cost_axis(axes, [*positive, *trained])
             axes.set(title=wrap(searcher, 46))
         label = worth_axis(parts[0], "y", metric, best, worst)
         outer_labels(parts, x="images pushed through the supernet to select", y=wrap(label, 38), columns=columns)
@@ -214,7 +214,7 @@ def costs(
     return pages
 
 
-def _cost_axis(axes: Any, costs: Sequence[float]) -> None:
+def cost_axis(axes: Any, costs: Sequence[float]) -> None:
     """From nothing to the dearest, logarithmic from the cheapest on."""
     least = 10 ** np.floor(np.log10(min(costs, default=1.0)))
     most = max(costs, default=1.0)

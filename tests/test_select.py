@@ -17,8 +17,10 @@ from dartboard.benchmark.space import Cell
 from dartboard.harness.cli import main
 from dartboard.harness.toys import BATCH, toy_images
 from dartboard.results.board import boards
-from dartboard.results.contents_repeats import repeats_section, repeats_tables
-from dartboard.results.document import Table
+from dartboard.results.contents_repeats import budget_section, repeats_section, repeats_tables
+from dartboard.results.document import Plot, Table
+from dartboard.results.names import Names
+from dartboard.results.panels import save
 from dartboard.results.records import RunRecord, SearchKey
 from dartboard.results.repeats import (
     RepeatRecord,
@@ -227,6 +229,17 @@ def test_budgets_make_a_curve(folder: Path) -> None:
         found[100].error == "OverBudget: leave-one-out needs at least 960 images, and the budget is 100: raise --budget"
     )
     assert [point.budget for point in budget_points([], list(found.values()))] == [960, 2880]
+    (board,) = boards(read_run(folder))
+    section = budget_section(board, Names())
+    assert section is not None
+    (plot,) = (block for block in section.blocks if isinstance(block, Plot))
+    assert "with 960 images `leave-one-out`" in plot.takeaway
+    (figure,) = plot.draw(2)
+    (line,) = (line for line in figure.axes[0].lines if len(line.get_xdata()) > 1)
+    points = [point for point in budget_points(board.records, board.run.repeats) if point.selector == "leave-one-out"]
+    np.testing.assert_allclose(line.get_xdata(), [960, 1920, 2880])  # the run's own, without a budget, among them
+    np.testing.assert_allclose(line.get_ydata(), [(board.best or 0) - point.accuracy.mean for point in points])
+    save(figure, folder / "budget.png")
 
 
 def test_without_checkpoints_one_line_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
