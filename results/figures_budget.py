@@ -44,7 +44,7 @@ def budgets(
     """
     controls = {point.selector for point in points if point.control is not None}
     worst = (best or 0.0) - min(point.accuracy.low for point in points)
-    pages = []
+    pages: list[Figure] = []
     for names in pages_of(distinct(point.searcher for point in points), panels_a_page(columns)):
         figure, parts = panels(len(names), width=4.6, height=2.8, left=0.4, columns=columns)
         for axes, searcher in zip(parts, names, strict=True):

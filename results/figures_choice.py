@@ -51,7 +51,7 @@ def heat_maps(
     controls = {group.selector for group in groups if group.control}
     known = {(group.selector, group.searcher): group for group in groups}
     norm = PowerNorm(SHADE_POWER, *shade_range([middle.value for middle in middles.values()], best))
-    pages = []
+    pages: list[Figure] = []
     for names in pages_of(searchers, COLUMNS):
         squares = [[known.get((selector, searcher)) for searcher in names] for selector in selectors]
         top = max(wrap(name, 14).count("\n") for name in names)
@@ -104,7 +104,7 @@ def selections(
     def worth(accuracy: float) -> float:
         return accuracy if best is None else max(best - accuracy, 0.0)
 
-    pages = []
+    pages: list[Figure] = []
     for names in pages_of(searchers, panels_a_page(columns)):
         height = row_height * len(selectors) + 0.5
         figure, parts = panels(len(names), width=3.9, height=height, left=1.6, columns=columns)
@@ -177,7 +177,7 @@ def costs(
     def worth(accuracy: float) -> float:
         return accuracy if best is None else max(best - accuracy, 0.0)
 
-    pages = []
+    pages: list[Figure] = []
     for names in pages_of(searchers, panels_a_page(columns)):
         figure, parts = panels(len(names), width=4.6, height=2.8, left=0.4, columns=columns)
         for axes, searcher in zip(parts, names, strict=True):
@@ -247,7 +247,7 @@ def distributions(
     """
     worst = max((regret for some in regrets.values() for regret in some), default=1.0)
     whole = None if space is None else np.sort(np.asarray(space, dtype=np.float64))
-    pages = []
+    pages: list[Figure] = []
     for names in pages_of(list(regrets), 1 if columns == 1 else 12):
         wide = min(4, len(names))
         rows = -(-len(names) // wide)

@@ -66,7 +66,7 @@ def trajectories(
     def worth(accuracy: float) -> float:
         return accuracy if best is None else max(best - accuracy, 0.0)
 
-    pages = []
+    pages: list[Figure] = []
     for names in pages_of(searchers, panels_a_page(columns)):
         figure, parts = panels(len(names), width=4.6, height=2.7, left=0.4, columns=columns, sharex=False)
         for axes, searcher in zip(parts, names, strict=True):
@@ -161,7 +161,7 @@ def landscapes(found: Mapping[SearchKey, Mapping[str, Any]], *, columns: int = 2
     searchers = distinct(search.searcher for search in found)
     seeds = sorted({search.seed for search in found})
     lines = seed_lines(seeds)
-    pages = []
+    pages: list[Figure] = []
     for names in pages_of(searchers, panels_a_page(columns)):
         figure, parts = panels(len(names), width=4.2, height=2.6, left=0.4, columns=columns)
         for axes, searcher in zip(parts, names, strict=True):
@@ -196,7 +196,7 @@ def rank_scatters(found: Mapping[SearchKey, Mapping[str, Any]], *, columns: int 
         found: the values of the diagnostic `rank-correlation` of each supernet.
         columns: one for panels that stand alone.
     """
-    pages = []
+    pages: list[Figure] = []
     for searches in pages_of(list(found), panels_a_page(columns)):
         figure, parts = panels(len(searches), width=3.6, height=2.6, left=0.4, columns=columns)
         for axes, search in zip(parts, searches, strict=True):
@@ -233,7 +233,7 @@ def rank_scatters(found: Mapping[SearchKey, Mapping[str, Any]], *, columns: int 
 @styled
 def cells(chosen: Sequence[Chosen]) -> list[Figure]:
     """A drawing of each chosen cell, with who chose it and what it is worth."""
-    pages = []
+    pages: list[Figure] = []
     width, height, caption, title = 3.5, 2.85, 0.7, 0.3  # inches of a cell's block, and of the texts in it
     for some in pages_of(chosen, CELLS):
         columns = min(3, len(some))

@@ -80,7 +80,7 @@ def blames(entries: Sequence[Blame], *, columns: int = 2) -> list[Figure]:
     searchers = distinct(entry.searcher or "" for entry in entries)
     selectors = distinct(entry.selector for entry in entries)
     most = max(max(entry.regret.value, entry.regret.high or 0.0) for entry in entries)
-    pages = []
+    pages: list[Figure] = []
     for names in pages_of(searchers, panels_a_page(columns)):
         height = 0.3 * len(selectors) + 0.5
         figure, parts = panels(len(names), width=3.9, height=height, left=1.6, columns=columns)

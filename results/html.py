@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dartboard.benchmark.space import Cell
 from dartboard.results.document import (
@@ -48,13 +48,14 @@ def html(document: Document, tables: Mapping[str, str]) -> str:
     environment.tests |= {name: lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()}
     environment.tests["numeric"] = lambda entry: isinstance(entry, str) and _NUMBER.fullmatch(entry) is not None
     environment.tests["short"] = lambda entry: isinstance(entry, str) and len(entry) <= SHORT and ", " not in entry
-    environment.filters |= {
+    filters: dict[str, Callable[[Any], str]] = {
         "inline": lambda text: Markup(_inline(text)),
         "entry": lambda entry: Markup(_entry(entry)),
         "glance": _glance,
         "shade": lambda square: Markup(_shade(square)),
         "origin": lambda plot: Markup(_inline(source(plot))),
     }
+    environment.filters |= filters
     drawn = {
         plot.name: [
             Markup(inline_svg(figure, f"{plot.name}-{page}", plot.alt)) for page, figure in enumerate(plot.draw(1), 1)
