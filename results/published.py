@@ -297,11 +297,11 @@ class Verdict:
 def compare(published: Published, ours: Ours) -> Verdict:
     """Hold ours against a published number.
 
-    Comparable are two numbers of one protocol only (a method's own options are taken to be the published ones): every field of `Setting` is known of both and the same, the table
-    is the official one, and we have at least two seeds. Then they agree where the 95 % interval for the difference of
-    the means holds 0: Welch's, from both standard deviations; where the publication prints no spread or no number of
-    runs, its mean is taken as exact and the interval is that of our seeds. The interval is widened by half a unit
-    of the last printed figure, 0.005.
+    Comparable are two numbers of one protocol only: every field of `Setting` is known of both and the same (a method's
+    own options are taken to be the published ones), the table is the official one, and we have at least two seeds. Then
+    they agree where the 95 % interval for the difference of the means holds 0: Welch's, from both standard deviations;
+    where the publication prints no spread or no number of runs, its mean is taken as exact and the interval is that of
+    our seeds. The interval is widened by half a unit of the last printed figure, 0.005.
     """
     values = ours.accuracies.get(published.metric, ())
     difference = math.fsum(values) / len(values) - published.mean if values else None
