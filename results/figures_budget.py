@@ -53,7 +53,9 @@ def budgets(
                 row = sorted((point for point in mine if point.selector == selector), key=lambda point: point.images)
                 worths = [p.accuracy.mean if best is None else max(best - p.accuracy.mean, 0.0) for p in row]
                 style = marked(marks[selector], hollow=selector in controls)
-                axes.plot([point.images for point in row], worths, **style, linewidth=1.0, markersize=5.5)
+                axes.plot(
+                    [p.images for p in row], worths, **style, color=marks[selector]["color"], lw=1.0, markersize=5.5
+                )
             cost_axis(axes, [point.images for point in points if point.images])
             axes.set(title=wrap(searcher, 46))
         label = worth_axis(parts[0], "y", metric, best, worst)
@@ -61,7 +63,13 @@ def budgets(
         if columns > 1 or not pages:
             shown = distinct(point.selector for point in points)
             handles = [
-                Line2D([], [], **marked(marks[name], hollow=name in controls), linewidth=1.0, label=wrap(name, 34))
+                Line2D(
+                    [],
+                    [],
+                    **marked(marks[name], hollow=name in controls),
+                    color=marks[name]["color"],
+                    label=wrap(name, 34),
+                )
                 for name in shown
             ]
             legend(figure, handles)
