@@ -11,7 +11,7 @@ import click
 from dartboard.benchmark.errors import InputError
 
 COMMANDS: Final = {
-    # name: one line for `dartboard --help`; the command itself is commands/<name>.py (`-` read as `_`)
+    # name: one line for `dartboard --help`; the command itself is commands/<name>.py (`-` read as `_`), or in FILES
     "run": "Train supernets, apply every selector, look up every cell: a grid of runs.",
     "select": "Apply selectors again to a run's supernets, on other batches: how far do answers scatter?",
     "status": "How far a run folder is.",
@@ -29,6 +29,8 @@ COMMANDS: Final = {
     "check": "Compare a run with a baseline; exit 1 where something moved.",
 }
 
+FILES: Final = {"select": "select_again"}  # where the command's own name is that of a module of the standard library
+
 
 class _Lazy(click.Group):
     """A group that imports a command when it is called, so that `--help` imports nothing heavy."""
@@ -39,7 +41,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (as above)
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"dartboard.harness.commands.{cmd_name.replace('-', '_')}")
+        module = import_module(f"dartboard.harness.commands.{FILES.get(cmd_name, cmd_name.replace('-', '_'))}")
         command: click.Command = module.command
         return command
 

@@ -272,7 +272,7 @@ def test_every_field_is_documented(kind: type[RunRecord | EpochRecord | RunHeade
 def test_results_import_neither_torch_nor_drawing_libraries() -> None:
     """Reading records, progress and baselines imports no torch, matplotlib or pandas; figures import no torch."""
     light = "import dartboard.results.report, dartboard.results.baseline, dartboard.results.progress, sys; "
-    heavy = "import dartboard.results.figures, dartboard.results.samples; "
+    heavy = "import dartboard.results.figures_budget, dartboard.results.figures_search, dartboard.results.samples; "
     code = (
         light
         + "assert not {'torch', 'matplotlib', 'pandas', 'sklearn'} & set(sys.modules); "
