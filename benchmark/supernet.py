@@ -376,7 +376,8 @@ class SearchCell(nn.Module):
         active = F.threshold(value, 0, 0)
         out = self.norm3x3[source](self.conv3x3[source](active), norm, weight.conv3x3)
         small = self.conv1x1[source](active)
-        with _remade(self.conv1x1[source].weight, value) if self.remakes else nullcontext():
+        kernel = self.conv1x1[source].get_parameter("weight")
+        with _remade(kernel, value) if self.remakes else nullcontext():
             out.add_(self.norm1x1[source](small, norm, weight.conv1x1))
         averaged = F.conv2d(value, self.box, padding=1, groups=self.channels) * weight.per_pixel
         sums: tuple[Tensor, ...] = _AddEdges.apply(out, value, averaged, weight.skip, weight.pool, *totals)  # type: ignore[no-untyped-call]  # torch has no type
