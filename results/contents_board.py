@@ -30,6 +30,9 @@ from dartboard.results.wording import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LONG: Final = 24
+"""Tables of more rows are closed at first on a web page."""
+
 DRAWN_CELLS: Final = 120
 """At most so many distinct cells of a board are drawn and listed; cells.csv has them all."""
 
@@ -122,7 +125,7 @@ def _results(board: Board) -> list[Block]:
         if chosen:
             table = Table(head=head, rows=tuple(_result_row(group, metrics) for group in chosen), title=heading)
             words = (Text(text=_control_words(chosen)),) if wanted else ()
-            parts.append(Section(title=heading, blocks=(*words, table)))
+            parts.append(Section(title=heading, blocks=(*words, table), folded=len(chosen) > LONG))
     return parts
 
 

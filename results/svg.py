@@ -17,6 +17,9 @@ ACROSS: Final = 60
 UP: Final = 46
 """Pixels of a cell's drawing for one of its units."""
 
+_DECIMALS: Final = re.compile(r"(\d\.\d\d)\d+")
+"""What a place on a screen does not need."""
+
 
 @styled
 def inline_svg(figure: Figure, name: str, alt: str) -> str:
@@ -33,6 +36,7 @@ def inline_svg(figure: Figure, name: str, alt: str) -> str:
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = svg.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
     svg = re.sub(r"#[0-9a-f]{6}(?=[;\"])", lambda match: _variable(match.group()), svg)
+    svg = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda match: _DECIMALS.sub(r"\1", match.group()), svg)
     width, height = (round(size * 96) for size in figure.get_size_inches())
     head = f'<svg class="plot" role="img" aria-label="{_attribute(alt)}" width="{width}" height="{height}" '
     svg = re.sub(r'<svg [^>]*?(viewBox="[^"]+")[^>]*>', lambda match: f"{head}{match.group(1)}>", svg, count=1)
