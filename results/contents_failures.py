@@ -99,7 +99,7 @@ def _takeaway(verdicts: Sequence[Verdict], modes: Sequence[Mode], unit: str) -> 
         elif answers:
             unknown.append(mode.title)
     ordered = sorted(shares, key=lambda title: -shares[title][0] / shares[title][1])
-    seen = [f"{title} ({shares[title][0]:,} of {count(shares[title][1], unit)})" for title in ordered if shares[title][0]]
+    seen = [f"{title} ({n:,} of {count(told, unit)})" for title in ordered for n, told in [shares[title]] if n]
     if not shares:
         return f"Of no {unit} can a failure be told."
     first = (

@@ -34,6 +34,9 @@ from dartboard.results.statistics import Estimate
 from dartboard.results.style import BEST_LINE, FAINT, INK, styled
 from dartboard.results.wording import amount, metric_words
 
+SPACE_STEPS: Final = 400
+"""Steps that the whole space's distribution is drawn with."""
+
 COLUMNS: Final = 8
 """Search methods in one heat map."""
 
@@ -258,8 +261,9 @@ def distributions(
             spare.remove()
         for axes, name in zip(grid.flat, names, strict=False):
             if whole is not None:
-                shares = 100 * np.arange(1, len(whole) + 1) / len(whole)
-                axes.fill_between(whole, shares, step="post", color=FAINT, alpha=0.45, linewidth=0)
+                places = np.unique(np.linspace(0, len(whole) - 1, SPACE_STEPS).round().astype(int))
+                shares = 100 * (places + 1) / len(whole)
+                axes.fill_between(whole[places], shares, step="post", color=FAINT, alpha=0.45, linewidth=0)
             ours = np.sort(np.maximum(regrets[name], 0.0))
             reached = 100 * np.arange(len(ours) + 1) / len(ours)
             line = (0, (4, 1.5)) if name in controls else "-"
