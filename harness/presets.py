@@ -33,7 +33,7 @@ PRESETS: Final[Mapping[str, Preset]] = {
         valid_images=128,
         search={"epochs": 2, "batch_size": 32},
         searchers={
-            **{name: {"inner_steps": 2} for name in ("zarts-mgs", "zarts-rs", "zarts-gld")},
+            **{name: {"inner_steps": 2} for name in ("idarts", "zarts-mgs", "zarts-rs", "zarts-gld")},
             "random-search": {"budget": 20},
             "regularised-evolution": {"budget": 20},
             "svge-bo": {"budget": 20, "initial": 10, "batch": 5, "state": 8, "latent": 4, "cells": 100, "epochs": 2},

@@ -168,7 +168,7 @@ SEARCHERS: Final = Catalogue(
         Entry(
             name="oles",
             place="dartboard.searchers.oles:Oles",
-            summary="OLES, an operation stops training where its gradient no longer serves validation (Jiang et al. 2023)",
+            summary="OLES: an operation stops training once its gradient serves validation no more (Jiang et al. 2023)",
             passes=(2, 2),
         ),
         Entry(

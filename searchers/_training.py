@@ -6,6 +6,7 @@ DARTS-PT, DrNAS and SmoothDARTS; `autodl` is AutoDL-Projects, the benchmark auth
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -215,7 +216,7 @@ class WeightTrainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.constant_rate = state["constant_rate"]
-        self.sgd.load_state_dict(state["sgd"])
+        self.sgd.load_state_dict(copy.deepcopy(state["sgd"]))  # which would keep the tensors that it is given
 
 
 def step_with(optimizer: torch.optim.Optimizer, parameters: list[Tensor], gradients: Iterable[Tensor]) -> None:
@@ -399,7 +400,7 @@ class Bilevel(WeightSharing):
         super().load_state_dict(state)
         with torch.no_grad():
             self.alpha.copy_(state["alpha"])
-        self.adam.load_state_dict(state["adam"])
+        self.adam.load_state_dict(copy.deepcopy(state["adam"]))
 
 
 def step_result(lower: Half, upper: Half, train: Batch, valid: Batch) -> StepResult:

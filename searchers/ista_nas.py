@@ -23,6 +23,7 @@ What `mixture()` tells is softmax(|x|), in the order of the codes but not sparse
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -169,4 +170,4 @@ class IstaNas(WeightSharing):
         self.matrices.copy_(state["matrices"])
         with torch.no_grad():
             self.compressed.copy_(state["compressed"])
-        self.adam.load_state_dict(state["adam"])
+        self.adam.load_state_dict(copy.deepcopy(state["adam"]))

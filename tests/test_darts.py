@@ -174,6 +174,18 @@ def test_the_halves_come_in_the_protocols_order(make: Make, order: str, expected
     assert result.images == 5 * len(expected)
 
 
+def test_a_searcher_given_anothers_live_state_shares_nothing_with_it() -> None:
+    """Two searchers, one started from the state of the other, then step alike and apart."""
+    one, other = make_v1(), make_v1()
+    one.step(TRAIN, VALID)
+    other.load_state_dict(one.state_dict())
+    one.step(TRAIN, VALID)
+    assert not same(weights_of(one), weights_of(other))
+    other.step(TRAIN, VALID)
+    assert same(weights_of(one), weights_of(other))
+    assert torch.equal(one.alpha, other.alpha)
+
+
 def test_a_step_tells_what_both_halves_saw() -> None:
     """Losses and hits of a first-order step are those of the readable supernet at the time of each half."""
     searcher = make_v1()
