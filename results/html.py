@@ -35,7 +35,10 @@ NARROW: Final = 5
 SHORT: Final = 24
 """Entries of a table with so many characters or fewer stay on one line."""
 
-_NUMBER: Final = re.compile(r"-|[+\-−]?[\d,]+(\.\d+)?( ± [\d.]+)?( \[.*\])?( %)?( / \d+)?")
+LONG: Final = 120
+"""Those of more have room of their own."""
+
+_NUMBER: Final = re.compile(r"-|[+\-−]?[\d,]+(\.\d+)?( ± [\d.]+)?[kMG]?( \[.*\])?( %)?( / \d+)?")
 
 
 def html(document: Document, tables: Mapping[str, str]) -> str:
@@ -47,6 +50,7 @@ def html(document: Document, tables: Mapping[str, str]) -> str:
     kinds: dict[str, type] = {"text": Text, "items": Items, "table": Table, "plot": Plot, "matrix": Matrix}
     environment.tests |= {name: lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()}
     environment.tests["numeric"] = lambda entry: isinstance(entry, str) and _NUMBER.fullmatch(entry) is not None
+    environment.tests["long"] = lambda entry: isinstance(entry, str) and len(entry) > LONG
     environment.tests["short"] = lambda entry: isinstance(entry, str) and len(entry) <= SHORT and ", " not in entry
     filters: dict[str, Callable[[Any], str]] = {
         "inline": lambda text: Markup(_inline(text)),

@@ -2,7 +2,11 @@
 
 // A head's button sorts its table: by number where every entry begins with one, else by text; again, the other way.
 const value = (cell) => (cell ? cell.textContent.trim() : "");
-const number = (text) => parseFloat(text.replace(/,/g, "").replace(/^[−–]/, "-"));
+const sizes = { k: 1e3, M: 1e6, G: 1e9 };
+const number = (text) => {
+  const plain = text.replace(/,/g, "").replace(/^[−–]/, "-");
+  return parseFloat(plain) * (sizes[(plain.match(/^[-+\d.]+([kMG])/) || [])[1]] || 1);
+};
 
 function sort(button) {
   const head = button.closest("th");

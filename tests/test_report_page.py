@@ -36,6 +36,10 @@ addEventListener("load", () => {
   found.sort = button.closest("th").getAttribute("aria-sort");
   button.click();
   found.down = column();
+  const images = [...page.querySelectorAll("table.sorts thead button")].find((one) => one.textContent === "images");
+  const costs = images.closest("table"), place = images.closest("th").cellIndex;
+  images.click();
+  found.images = [...costs.tBodies[0].rows].map((row) => row.cells[place].textContent);
   found.drawn = [...page.querySelectorAll("svg.cell use")].every((use) => page.querySelector(use.getAttribute("href")));
   found.dark = getComputedStyle(page.body).backgroundColor;
   const told = document.createElement("pre");
@@ -93,6 +97,10 @@ def test_a_browser_opens_it_without_complaint(page: Path, tmp_path: Path, width:
     assert numbers == sorted(numbers)
     assert found["down"] == found["up"][::-1]
     assert found["drawn"]
+    sizes = {"k": 1e3, "M": 1e6}
+    images = [float(text.rstrip("kM")) * sizes.get(text[-1], 1) for text in found["images"]]
+    assert images == sorted(images)
+    assert images[0] == 0 < images[-1]
 
 
 def test_the_dark_has_a_page_of_its_own(page: Path, tmp_path: Path) -> None:
