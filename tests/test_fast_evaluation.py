@@ -23,8 +23,11 @@ def make(channels: int, cells: int, *, track: bool, seed: int = 0) -> Supernet:
     generator = torch.Generator().manual_seed(seed)
     network = Supernet(config, generator=generator, dtype=torch.float64)
     for name, buffer in network.named_buffers():
-        if "running" in name:
-            buffer.copy_(torch.rand(buffer.shape, generator=generator, dtype=torch.float64) + 0.5)
+        drawn = torch.rand(buffer.shape, generator=generator, dtype=torch.float64)
+        if "running_mean" in name:
+            buffer.copy_(0.2 * (drawn - 0.5))  # small, or nothing passes the last ReLU
+        elif "running_var" in name:
+            buffer.copy_(drawn + 0.1)
     return network
 
 
