@@ -375,9 +375,10 @@ class SearchCell(nn.Module):
         # ReLU, in the form that keeps its input, which is kept anyway, and not its output.
         active = F.threshold(value, 0, 0)
         out = self.norm3x3[source](self.conv3x3[source](active), norm, weight.conv3x3)
-        small = self.conv1x1[source](active)
-        kernel = self.conv1x1[source].get_parameter("weight")
-        with _remade(kernel, value) if self.remakes else nullcontext():
+        pointwise = self.conv1x1[source]
+        assert isinstance(pointwise, Convolution)
+        small = pointwise(active)
+        with _remade(pointwise.weight, value) if self.remakes else nullcontext():
             out.add_(self.norm1x1[source](small, norm, weight.conv1x1))
         averaged = F.conv2d(value, self.box, padding=1, groups=self.channels) * weight.per_pixel
         sums: tuple[Tensor, ...] = _AddEdges.apply(out, value, averaged, weight.skip, weight.pool, *totals)  # type: ignore[no-untyped-call]  # torch has no type
