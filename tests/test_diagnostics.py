@@ -37,12 +37,14 @@ from dartboard.harness.diagnostics import (
     rank_correlation,
 )
 from dartboard.harness.diagnostics._catalogue import DIAGNOSTICS, choose
+from dartboard.harness.diagnostics._logits import logits
 from dartboard.harness.diagnostics._subject import Measurement, Subject, cell_pass
 from dartboard.harness.guard import untouched
 from dartboard.harness.toys import BATCH, toy_images, toy_trained
-from dartboard.selectors._gradients import SupernetLoss, logits
+from dartboard.selectors._gradients import SupernetLoss
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "diagnostics.md"
+ALL = torch.ones(E, O, dtype=torch.bool)
 SMALL: dict[str, dict[str, Any]] = {
     "alpha-hessian": {"images": BATCH},
     "landscape": {"images": BATCH, "directions": 2},
@@ -412,28 +414,57 @@ def test_a_direction_that_a_softmax_feels_is_no_null_direction() -> None:
     assert alpha_hessian.null_error(torch.zeros(E * O, E * O)) == 0
 
 
-@pytest.mark.parametrize("name", ["alpha-hessian", "landscape"])
-def test_a_weight_of_0_has_no_logits(name: str) -> None:
-    """A one-hot mixture is refused in words."""
+def test_an_operation_that_was_dropped_has_no_curvature() -> None:
+    """With weights of 0 the Hessian is 0 in what was dropped, and differences of gradients in what is left."""
     of = subject()
-    of.trained.searcher.mixture = lambda: torch.from_numpy(Cell((1,) * E).one_hot())  # type: ignore[method-assign]  # a toy
-    with pytest.raises(ValueError, match="a softmax gives positive weights only"):
-        measured(name, of)
+    network = of.trained.supernet
+    p = of.mixture() * torch.tensor([0.0, 1, 1, 0, 1])
+    p[3] = torch.eye(O, dtype=torch.float64)[2]
+    p = p / p.sum(-1, keepdim=True)
+    batches = of.batches(of.data.valid, BATCH, "valid")
+    matrix = alpha_hessian.hessian(SupernetLoss(network, logits(p)), batches)
+    gone = torch.where(p.flatten() == 0)[0]
+    assert matrix[gone].abs().max() == 0
+    assert matrix[3 * O : 4 * O].abs().max() == 0
+    h, step = 1e-5, torch.zeros(E, O, dtype=torch.float64)
+    step[5, 1] = h
+    ends = []
+    for sign in (1, -1):
+        moved = p * (sign * step).exp()
+        z = torch.zeros(E, O, dtype=torch.float64, requires_grad=True)
+        weights = moved * z.exp()
+        loss = F.cross_entropy(network(batches[0][0], weights / weights.sum(-1, keepdim=True), "batch"), batches[0][1])
+        ends.append(torch.autograd.grad(loss, z)[0].flatten())
+    torch.testing.assert_close(matrix[5 * O + 1], (ends[0] - ends[1]) / (2 * h), atol=1e-8, rtol=1e-5)
+
+
+def test_directions_leave_dropped_operations_alone() -> None:
+    """They have 0 there, add up to 0 on each edge, have length 1, and are none where each edge has one operation."""
+    felt = ALL.clone()
+    felt[:, 0] = False
+    felt[2] = torch.eye(O, dtype=torch.bool)[1]
+    d = landscape.random_directions(4, felt, stream(0, "d"))
+    assert d[:, ~felt].abs().max() == 0
+    assert d[:, 2].abs().max() == 0
+    torch.testing.assert_close(d.sum(-1), torch.zeros(4, E, dtype=torch.float64))
+    torch.testing.assert_close(d.flatten(1).norm(dim=1), torch.ones(4, dtype=torch.float64))
+    with pytest.raises(ValueError, match="no edge has two operations left"):
+        landscape.random_directions(1, torch.eye(O, dtype=torch.bool)[[1] * E], stream(0, "d"))
 
 
 def test_the_landscapes_directions_are_felt_and_of_length_1() -> None:
     """Unit length, no edge's logits move alike, and the same generator draws the same."""
-    d = landscape.random_directions(5, stream(0, "d"))
+    d = landscape.random_directions(5, ALL, stream(0, "d"))
     torch.testing.assert_close(d.flatten(1).norm(dim=1), torch.ones(5, dtype=torch.float64))
     torch.testing.assert_close(d.sum(-1), torch.zeros(5, E, dtype=torch.float64))
-    assert torch.equal(d, landscape.random_directions(5, stream(0, "d")))
+    assert torch.equal(d, landscape.random_directions(5, ALL, stream(0, "d")))
 
 
 def test_the_landscape_is_the_loss_at_moved_logits() -> None:
     """Every loss against a pass of its own, the middle against the mixture's; rise and drop follow from them."""
     of = subject()
     values = measured("landscape", of, directions=2, radius=0.5).values
-    directions = landscape.random_directions(2, stream(of.root, "directions"))
+    directions = landscape.random_directions(2, ALL, stream(of.root, "directions"))
     (batch,) = of.batches(of.data.valid, BATCH, "valid")
     loss = loss_of_logits(of.trained.supernet, batch, of.mixture())
     assert values["radii"] == [-0.5, -0.25, -0.125, 0, 0.125, 0.25, 0.5]
@@ -450,7 +481,7 @@ def test_the_landscapes_curvature_tends_to_the_hessians() -> None:
     """With a small radius the second difference along d is dᵀHd of the exact Hessian on the same images."""
     of = subject()
     values = measured("landscape", of, directions=3, radius=4e-5).values
-    d = landscape.random_directions(3, stream(of.root, "directions")).flatten(1)
+    d = landscape.random_directions(3, ALL, stream(of.root, "directions")).flatten(1)
     batches = of.batches(of.data.valid, BATCH, "valid")
     matrix = alpha_hessian.hessian(SupernetLoss(of.trained.supernet, logits(of.mixture())), batches)
     # h = 1e-5, so small that no rectifier turns on or off in between: 1e-16/h² of rounding.

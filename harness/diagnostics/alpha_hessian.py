@@ -11,7 +11,7 @@ grow alike, so H has E directions n with H n = 0: `null_error` is max ‖H n‖/
 
 Differences from the paper: without the architecture's weight decay, which adds its rate to every eigenvalue; at least
 `images` images instead of one batch; logits ln p for searchers whose mixture is no softmax of theirs, so that their
-spectra can be compared, and an error where a weight is 0, which no logits give.
+spectra can be compared. An operation that the search has dropped (weight 0) has no curvature.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 
 from dartboard.benchmark.space import E, O
+from dartboard.harness.diagnostics._logits import logits
 from dartboard.harness.diagnostics._subject import Measurement, Subject
-from dartboard.selectors._gradients import SupernetLoss, logits
+from dartboard.selectors._gradients import SupernetLoss
 from dartboard.selectors._options import require_at_least
 
 

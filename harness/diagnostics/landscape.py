@@ -13,7 +13,7 @@ add to the curvature over a finite radius stands here, and not in the Hessian. A
 than chance does.
 
 Differences from the paper: there, figures of two directions; the radii and the summary are ours. Logits ln p for
-searchers whose mixture is no softmax of theirs, and an error where a weight is 0.
+searchers whose mixture is no softmax of theirs; operations that the search has dropped (weight 0) stay out.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from torch import Tensor
 
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import stream
+from dartboard.harness.diagnostics._logits import left, logits
 from dartboard.harness.diagnostics._subject import Measurement, Subject
 from dartboard.selectors._evaluation import score_mixtures
-from dartboard.selectors._gradients import logits
 from dartboard.selectors._options import require_at_least, require_positive
 
 STEPS: Final = (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0)  # of the radius
@@ -53,10 +53,21 @@ class Config:
         require_positive(self, "radius")
 
 
-def random_directions(count: int, generator: torch.Generator) -> Tensor:
-    """(count, E, O), float64: uniform on the unit sphere of those that add up to 0 on every edge."""
-    draws = torch.randn(count, E, O, generator=generator, dtype=torch.float64)
-    draws = draws - draws.mean(-1, keepdim=True)
+def random_directions(count: int, felt: Tensor, generator: torch.Generator) -> Tensor:
+    """(count, E, O), float64: uniform on the unit sphere of those that add up to 0 on every edge.
+
+    Args:
+        count: how many.
+        felt: (E, O), bool, on the CPU: operations that are left; the others have 0.
+        generator: a CPU generator.
+
+    Raises:
+        ValueError: when no edge has two operations left.
+    """
+    if not bool((felt.sum(-1) > 1).any()):
+        raise ValueError("no edge has two operations left: there is no direction to move in")
+    draws = torch.randn(count, E, O, generator=generator, dtype=torch.float64) * felt
+    draws = (draws - draws.sum(-1, keepdim=True) / felt.sum(-1, keepdim=True).clamp(min=1)) * felt
     directions: Tensor = draws / draws.flatten(1).norm(dim=1)[:, None, None]
     return directions
 
@@ -66,7 +77,8 @@ def measure(subject: Subject, config: Config) -> Measurement:
     mixture = subject.mixture()
     around = logits(mixture).mixture
     radii = [config.radius * step for step in STEPS]
-    directions = random_directions(config.directions, stream(subject.root, "directions")).to(mixture)
+    felt = left(mixture).cpu()
+    directions = random_directions(config.directions, felt, stream(subject.root, "directions")).to(mixture)
     # The middle is the same for all: it is scored once, first.
     moved = [around(r * d) for d in directions for r in radii if r]
     batches = subject.batches(subject.data.valid, config.images, "valid")
