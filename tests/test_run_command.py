@@ -27,7 +27,7 @@ def test_a_run_exits_with_0_and_leaves_records_and_a_report(tmp_path: Path, caps
     assert call("run", "smoke", "--out", str(tmp_path / "out"), *ONE) == 0
     told = capsys.readouterr().err
     assert "not the official table" in told
-    assert str(tmp_path / "out" / "report" / "report.md") in told
+    assert str(tmp_path / "out" / "report" / "report.html") in told
     record = json.loads((tmp_path / "out" / "records.jsonl").read_text())
     assert (record["searcher"], record["selector"], record["status"]) == ("darts-v1", "magnitude", "ok")
     assert (tmp_path / "out" / "report" / "report.md").is_file()
