@@ -375,12 +375,13 @@ def _rank_scatters(board: Board, names: Names) -> Block | None:
     def draw(columns: int) -> list[Figure]:
         from dartboard.results.figures_search import rank_scatters
 
-        return rank_scatters(found, columns=columns)
+        metric = next((str(values["metric"]) for values in found.values() if "metric" in values), board.metric)
+        return rank_scatters(found, metric=metric, best=board.best if metric == board.metric else None, columns=columns)
 
     plot = Plot(
         name=names.free(f"ranking-{board.slug}"),
         takeaway=takeaways.rank_scatters(found),
-        how="A mark is a sampled cell: its accuracy with the supernet's weights against the table's.",
+        how="A mark is a sampled cell: its accuracy with the supernet's weights against what the table says of it.",
         alt=f"Accuracy with inherited weights against the truth. {board.title}",
         tables=("diagnostics.csv",),
         draw=draw,

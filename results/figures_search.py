@@ -37,7 +37,7 @@ from dartboard.results.style import (
     SEED_LINES,
     styled,
 )
-from dartboard.results.wording import choosers, metric_words
+from dartboard.results.wording import choosers
 
 CELLS: Final = 12
 """Cells on one page."""
@@ -189,13 +189,19 @@ def landscapes(found: Mapping[SearchKey, Mapping[str, Any]], *, columns: int = 2
 
 
 @styled
-def rank_scatters(found: Mapping[SearchKey, Mapping[str, Any]], *, columns: int = 2) -> list[Figure]:
+def rank_scatters(
+    found: Mapping[SearchKey, Mapping[str, Any]], *, metric: str, best: float | None = None, columns: int = 2
+) -> list[Figure]:
     """Accuracy with inherited weights against the table's, for a sample of cells; one panel for a supernet.
 
     Args:
         found: the values of the diagnostic `rank-correlation` of each supernet.
+        metric: of the true accuracies.
+        best: the table's best cell's, in percent, from which regrets are; None: accuracies are shown.
         columns: one for panels that stand alone.
     """
+    truths = [true for values in found.values() for true in values["true_accuracy"] if true is not None]
+    worst = (best or 0.0) - min(truths, default=0.0)
     pages: list[Figure] = []
     for searches in pages_of(list(found), panels_a_page(columns)):
         figure, parts = panels(len(searches), width=3.6, height=2.6, left=0.4, columns=columns)
@@ -208,7 +214,7 @@ def rank_scatters(found: Mapping[SearchKey, Mapping[str, Any]], *, columns: int 
             ]
             axes.plot(
                 [ours for ours, _ in known],
-                [true for _, true in known],
+                [true if best is None else max(best - true, 0.0) for _, true in known],
                 linestyle="none",
                 marker="o",
                 markersize=3.5,
@@ -219,11 +225,11 @@ def rank_scatters(found: Mapping[SearchKey, Mapping[str, Any]], *, columns: int 
             tau = values["by_accuracy"]["kendall"]
             told = "" if tau is None else f"\nKendall's τ = {tau:.2f}, {len(known)} cells"
             axes.set_title(f"{wrap(search.searcher, 34)}, seed {search.seed}{told}", fontsize=9)
-        metric = str(found[searches[0]].get("metric", ""))
+        label = worth_axis(parts[0], "y", metric, best, worst)
         outer_labels(
             parts,
             x="validation accuracy with inherited weights (%)",
-            y=wrap(f"{metric_words(metric)} (%)" if metric.count("/") == 2 else "true accuracy (%)", 30),
+            y=wrap(label, 36),
             columns=columns,
         )
         pages.append(figure)

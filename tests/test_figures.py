@@ -288,9 +288,11 @@ def test_rank_scatters_have_a_mark_for_each_known_cell() -> None:
         "true_accuracy": [80.0, 90.0, 91.0],
         "by_accuracy": {"kendall": 1.0},
     }
-    (figure,) = rank_scatters({SearchKey("darts", "digits", 0): values, SearchKey("darts", "digits", 1): values})
+    (figure,) = rank_scatters({SearchKey("darts", "digits", seed): values for seed in range(2)}, metric=METRIC)
     assert figure.axes[0].lines[0].get_xydata().tolist() == [[10.0, 80.0], [30.0, 91.0]]
     assert figure.axes[0].get_title().endswith("τ = 1.00, 2 cells")
+    (regrets,) = rank_scatters({SearchKey("darts", "digits", 0): values}, metric=METRIC, best=95.0)
+    assert regrets.axes[0].lines[0].get_xydata().tolist() == [[10.0, 15.0], [30.0, 4.0]]
     assert_readable(figure)
 
 
