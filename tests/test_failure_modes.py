@@ -312,13 +312,17 @@ def test_the_last_epochs_measurement_stands_in_for_the_trained_supernets() -> No
     assert told(fm.discretisation_gap(case(diagnostics=records), LIMITS)) == ("present", 15.0)
 
 
-def test_a_single_eigenvalue_is_judged_by_its_size() -> None:
-    """At the end alone, 0.5 is sharp and 0.3 is not."""
+def test_a_single_eigenvalue_is_judged_by_the_grids_threshold_alone() -> None:
+    """At the end alone, 0.5 is sharp and 0.3 is not where the grid says 0.4; without, either is shown and left open."""
     for largest, expected in ((0.5, "present"), (0.3, "absent")):
         record = measured("alpha-hessian", dominant=largest, trace=1.0)
         landscape = measured("landscape", accuracy_drop=7.5)
-        found = fm.sharp_minimum(case(diagnostics=(record, landscape)), LIMITS)
+        open_ = fm.sharp_minimum(case(diagnostics=(record, landscape)), LIMITS)
+        assert told(open_) == ("unknown", largest)
+        assert open_.needs == fm.NO_SCALE
+        found = fm.sharp_minimum(case(diagnostics=(record, landscape)), fm.thresholds({"eigenvalue": 0.4}))
         assert told(found) == (expected, largest)
+        assert open_.evidence == found.evidence
         assert found.evidence.endswith("the accuracy falls by 7.5 points at the largest radius")
 
 
