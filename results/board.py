@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dartboard.benchmark.errors import InputError
 from dartboard.results import statistics as st
 from dartboard.results.aggregate import Group, Trajectory, best_in_table, collapsed, groups, main_metric, trajectory
+from dartboard.results.blame import undecided
 from dartboard.results.diagnostics import of_trained
 from dartboard.results.records import QUERIES, EpochRecord, RunRecord, SearchKey
 from dartboard.results.rundata import RunData
@@ -35,7 +36,9 @@ class Board:
     metric: str
     best: float | None  # percent, of the table's best cell
     rows: tuple[Group, ...]
-    middles: Mapping[tuple[str, str], Estimate]  # by searcher and selector: the interquartile mean of accuracy
+    middles: Mapping[
+        tuple[str, str], Estimate
+    ]  # by searcher and selector: the interquartile mean of accuracy; not of ties
     marks: Mapping[str, Mapping[str, Any]]  # by selector
     space: NDArray[np.float64] | None  # (cells,) the regrets of the whole space, where the table is at hand
 
@@ -131,7 +134,7 @@ def trains_cells(record: RunRecord) -> bool:
 def _middles(records: Sequence[RunRecord], dataset: str) -> dict[tuple[str, str], Estimate]:
     accuracies: dict[tuple[str, str], list[float]] = {}
     for record in records:
-        if record.accuracy is not None:
+        if record.accuracy is not None and not undecided(record):  # a tie-break's cell is not the criterion's
             accuracies.setdefault((record.searcher, record.selector), []).append(record.accuracy)
     return {
         key: st.bootstrap(values, st.interquartile_mean, st.generator("board", dataset, *key))

@@ -51,7 +51,7 @@ def heat_map(board: Board, names: Names) -> Matrix:
             if group is None:
                 squares.append(Square())
             elif middle is None:
-                squares.append(Square(lines=("failed",), hatched=True))
+                squares.append(Square(lines=square_lines(group, None), hatched=True))
             else:
                 squares.append(Square(lines=square_lines(group, middle), shade=shade(middle.value, values, board.best)))
         first = selector in board.controls and not ruled
@@ -69,8 +69,9 @@ def heat_map(board: Board, names: Names) -> Matrix:
             takeaway=takeaways.heat_map(board),
             how=f"{board.title}: {metric_words(board.metric)} in percent of each selector (row) with each search "
             "method (column): the interquartile mean over supernets and its 95 % bootstrap interval (one supernet "
-            "has none), and the number of supernets. Deeper purple is better; hatched failed, blank was not run; "
-            "controls are below the rule.",
+            "has none), and the number of supernets. Deeper purple is better, by the logarithm of what is lost to the "
+            "best cell; hatched failed, or tied: its scores were equal on every edge; blank was not run; controls are "
+            "below the rule.",
             alt=f"{board.title}: {metric_words(board.metric)} of each selector with each search method",
             tables=("results.csv",),
             draw=draw,

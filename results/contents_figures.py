@@ -171,7 +171,8 @@ def _distributions(board: Board, names: Names) -> Block | None:
 
 
 def _costs(board: Board, names: Names) -> Block | None:
-    if not any(row.control is None and row.accuracy and row.selection_images for row in board.rows):
+    known = [row for row in board.rows if (row.searcher, row.selector) in board.middles]
+    if not any(row.control is None and row.accuracy and row.selection_images for row in known):
         return None
 
     def draw(columns: int) -> list[Figure]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from dartboard.results.aggregate import Group
 from dartboard.results.panels import (
+    REGRET_TICKS,
     best_handle,
     distinct,
     heat,
@@ -29,7 +30,7 @@ from dartboard.results.panels import (
     wrap,
 )
 from dartboard.results.records import RunRecord
-from dartboard.results.scales import SHADE_POWER, shade_range, square_lines
+from dartboard.results.scales import FINE, depth, shade_range, square_lines
 from dartboard.results.statistics import Estimate
 from dartboard.results.style import BEST_LINE, FAINT, INK, styled
 from dartboard.results.wording import amount, metric_words
@@ -47,13 +48,16 @@ def heat_maps(
 ) -> list[Figure]:
     """The interquartile mean and interval of every selector (a row) with every search method (a column), and its n.
 
-    All of one's failed runs make a hatched square, no run a blank one. Darker is better; the scale is finer above.
+    A square without an accuracy is hatched and says why, one without a run is blank. Darker is better, by the logarithm
+    of what is lost to the best cell (`scales.shade`).
     """
     searchers = distinct(group.searcher for group in groups)
     selectors = distinct(group.selector for group in groups)
     controls = {group.selector for group in groups if group.control}
     known = {(group.selector, group.searcher): group for group in groups}
-    norm = PowerNorm(SHADE_POWER, *shade_range([middle.value for middle in middles.values()], best))
+    low, high = shade_range([middle.value for middle in middles.values()], best)
+    norm = FuncNorm((lambda value: -depth(high - value), lambda place: high - FINE * np.expm1(-place)), low, high)
+    ticks = [high - regret for regret in REGRET_TICKS if high - regret >= low]
     pages: list[Figure] = []
     for names in pages_of(searchers, COLUMNS):
         squares = [[known.get((selector, searcher)) for searcher in names] for selector in selectors]
@@ -69,13 +73,15 @@ def heat_maps(
                 for row, other in zip(squares, found, strict=True)
             ]
         )
-        heat(axes, values, texts, norm=norm, label=wrap(f"{metric_words(metric)} (%)", 42))
+        heat(axes, values, texts, norm=norm, label=wrap(f"{metric_words(metric)} (%)", 42), ticks=ticks)
         for row, column in zip(*np.nonzero(np.isnan(values)), strict=True):
-            if squares[row][column]:
+            square = squares[row][column]
+            if square is not None:
                 corner = (column + 0.02, row + 0.03)
                 axes.add_patch(Rectangle(corner, 0.96, 0.94, hatch="////", facecolor="white", edgecolor=FAINT))
                 white = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none"}
-                axes.text(column + 0.5, row + 0.5, "failed", ha="center", va="center", fontsize=7, bbox=white)
+                (word,) = square_lines(square, None)
+                axes.text(column + 0.5, row + 0.5, word, ha="center", va="center", fontsize=7, bbox=white)
         if controls and len(controls) < len(selectors):
             axes.axhline(len(selectors) - len(controls), color=INK, linewidth=1.6)
         axes.set_xticks(np.arange(len(names)) + 0.5, [wrap(name, 14) for name in names])
@@ -168,7 +174,7 @@ def costs(
     columns: int = 2,
 ) -> list[Figure]:
     """What a selector pushed through the supernet against what its cells are worth; one panel for a search method."""
-    groups = [group for group in groups if group.accuracy is not None and group.selection_images is not None]
+    groups = [group for group in groups if (group.searcher, group.selector) in middles and group.selection_images]
     searchers = distinct(group.searcher for group in groups)
     selectors = distinct(group.selector for group in groups)
     controls = {group.selector for group in groups if group.control}

@@ -39,8 +39,19 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, metadata={"Software": None})
 
 
-def heat(axes: Axes, values: NDArray[np.float64], texts: NDArray[np.str_], *, norm: Normalize, label: str) -> None:
-    """Draw a heat map of squares with a text in each that has a value, ticks on top, and its scale beside it."""
+def heat(
+    axes: Axes,
+    values: NDArray[np.float64],
+    texts: NDArray[np.str_],
+    *,
+    norm: Normalize,
+    label: str,
+    ticks: Sequence[float] | None = None,
+) -> None:
+    """Draw a heat map of squares with a text in each that has a value, ticks on top, and its scale beside it.
+
+    Of the scale's `ticks` (its own by default, from above), the earlier ones crowd out the later.
+    """
     import seaborn as sns
 
     colours = colour_scale()
@@ -65,11 +76,12 @@ def heat(axes: Axes, values: NDArray[np.float64], texts: NDArray[np.str_], *, no
     scale = axes.collections[0].colorbar
     assert scale is not None
     scale.outline.set_visible(False)
-    ticks: list[float] = []
-    for tick in scale.get_ticks()[::-1]:  # those at its dense end apart
-        if 0 <= norm(tick) <= 1 and all(abs(norm(tick) - norm(other)) > 0.07 for other in ticks):
-            ticks.append(tick)
-    scale.set_ticks(ticks)
+    apart: list[float] = []
+    for tick in scale.get_ticks()[::-1] if ticks is None else ticks:
+        if 0 <= norm(tick) <= 1 and all(abs(norm(tick) - norm(other)) > 0.07 for other in apart):
+            apart.append(tick)
+    scale.set_ticks(apart, labels=None if ticks is None else [f"{tick:.2f}" for tick in apart])
+    scale.minorticks_off()
     for text in axes.texts:  # whichever of black and white is seen better
         column, row = text.get_position()
         red, green, blue, _ = colours(norm(values[int(row), int(column)]))

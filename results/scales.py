@@ -5,32 +5,46 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from dartboard.results.aggregate import Group
 from dartboard.results.statistics import Estimate
 from dartboard.results.wording import interval
 
-SHADE_POWER: Final = 2
-"""Of the scale, which is finer at its upper end."""
+FINE: Final = 0.1
+"""Points below the best, beyond which shades go by the logarithm: one cell at chance does not make all others alike."""
+
+LEAST_SPAN: Final = 10.0
+"""The palest square is at least so many points below the best, so that small differences do not look large."""
 
 
 def shade_range(values: Collection[float], best: float | None) -> tuple[float, float]:
     """The accuracies of the palest and the darkest square."""
-    return min(values) - 0.05, best if best is not None else max(values) + 0.05
+    top = best if best is not None else max(values)
+    return min(*values, top - LEAST_SPAN), top
+
+
+def depth(points: ArrayLike) -> NDArray[np.float64]:
+    """How far below the best so many points are on the scale: log(1 + points / `FINE`); masked ones become NaN."""
+    known = np.ma.filled(np.ma.asarray(points, dtype=np.float64), np.nan)
+    return np.asarray(np.log1p(np.maximum(known, 0.0) / FINE))
 
 
 def shade(value: float, values: Collection[float], best: float | None) -> float:
     """How dark the square of an accuracy is among those of all `values`, from 0 to 1."""
     low, high = shade_range(values, best)
-    return float(((value - low) / (high - low)) ** SHADE_POWER)
+    return float(1 - depth(high - value) / depth(high - low))
 
 
 def square_lines(group: Group, middle: Estimate | None) -> tuple[str, ...]:
-    """`92.64`, `[91.20, 93.51]`, and on how many supernets."""
+    """`92.64`, `[91.20, 93.51]`, and on how many supernets; `failed`, or `tied` where no scores decided."""
+    runs = group.ok + group.failed
     if middle is None:
-        return ("failed",)
-    runs = f"n = {group.ok}" + (f" of {group.ok + group.failed}" if group.failed else "")
+        return ("tied" if group.ok else "failed",)
+    over = f"n = {middle.n}" + (f" of {runs}" if middle.n < runs else "")
     return (
         f"{middle.value:.2f}",
         interval(middle) or "one supernet",
-        *([runs] if middle.known or group.failed else []),
+        *([over] if middle.known or middle.n < runs else []),
     )

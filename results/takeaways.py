@@ -8,7 +8,7 @@ from typing import Any
 
 from dartboard.benchmark.space import OPERATIONS, Cell
 from dartboard.results.aggregate import PASSED_THROUGH
-from dartboard.results.blame import REFERENCE, Blame, splits
+from dartboard.results.blame import REFERENCE, Blame, splits, undecided
 from dartboard.results.board import Board
 from dartboard.results.records import EpochRecord, SearchKey
 from dartboard.results.statistics import Estimate, Ranking
@@ -53,7 +53,8 @@ def selections(board: Board) -> str:
 
 def costs(board: Board) -> str:
     """The cheapest criterion near the best one."""
-    rows = [row for row in board.rows if row.control is None and row.accuracy and row.selection_images]
+    known = [row for row in board.rows if (row.searcher, row.selector) in board.middles]  # the others are tied
+    rows = [row for row in known if row.control is None and row.accuracy and row.selection_images]
     pooled: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         if row.selection_images is not None:
@@ -86,7 +87,8 @@ def distributions(board: Board) -> str:
     """How many cells of magnitude, and of the criterion with the fewest, are below the space's median."""
     below: dict[str, tuple[int, int]] = {}
     for name in board.selectors:
-        known = [r.percentile for r in board.records if r.selector == name and r.percentile is not None]
+        mine = [r for r in board.records if r.selector == name and not undecided(r)]
+        known = [record.percentile for record in mine if record.percentile is not None]
         if known and name not in board.controls:
             below[name] = sum(percentile < 50 for percentile in known), len(known)
     if not below:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -18,6 +19,7 @@ from PIL import Image
 
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.tables.store import load_table
+from dartboard.results import takeaways
 from dartboard.results.aggregate import Trajectory
 from dartboard.results.blame import blame
 from dartboard.results.board import Board, boards
@@ -25,9 +27,10 @@ from dartboard.results.figures_choice import costs, distributions, heat_maps, se
 from dartboard.results.figures_search import landscapes, mixtures, rank_scatters, trajectories
 from dartboard.results.figures_tests import blames, critical_differences
 from dartboard.results.panels import save
-from dartboard.results.records import EpochRecord, SearchKey
+from dartboard.results.records import EpochRecord, SearchKey, append_record, read_records
 from dartboard.results.rundata import RunData, read_run
 from dartboard.results.samples import SELECTORS, sample_run
+from dartboard.results.scales import shade
 from dartboard.results.statistics import friedman
 from dartboard.results.style import OPERATION_COLOURS, colour_scale, selector_marks, shade_colour
 from dartboard.results.truth import truth
@@ -145,12 +148,16 @@ def test_heat_maps_hatch_what_failed_and_leave_blank_what_was_not_run(run: RunDa
     """A square of nothing but failures is hatched and says so; one without a run has no text and no hatch."""
     board = board_of(run)
     rows = [g for g in board.rows if (g.searcher, g.selector) != ("darts-second-order", "magnitude")]
-    middles = {key: m for key, m in board.middles.items() if key != ("darts", "perturbation")}
+    lost = ("darts", "perturbation")
+    rows = [replace(g, failed=len(g.lines)) if (g.searcher, g.selector) == lost else g for g in rows]
+    middles = {key: m for key, m in board.middles.items() if key != lost}
     middles.pop(("darts-second-order", "magnitude"))
     (figure,) = heat_maps(rows, middles, metric=METRIC, best=94.37)
     found = squares(figure.axes[0])
     assert found[2, 0] == "failed"
     assert (0, 1) not in found
+    FigureCanvasAgg(figure).draw()
+    assert figure.axes[0].collections[0].get_facecolor()[1][3] == 0  # nothing is drawn there
     assert [patch.get_hatch() for patch in figure.axes[0].patches] == ["////"]
 
 
@@ -164,6 +171,46 @@ def test_heat_maps_of_one_seed_claim_no_interval(tmp_path: Path) -> None:
     shades = np.asarray(axes.collections[0].get_facecolor())[:, :3].sum(axis=1)
     means = [g.accuracy.mean for name in SELECTORS for g in board.rows if g.selector == name and g.accuracy]
     assert (np.diff(shades[np.argsort(means)]) <= 1e-9).all()
+
+
+def test_one_cell_at_chance_leaves_good_ones_apart() -> None:
+    """Of a best cell of 94.37 %, 94, 91 and 88 % are each a tenth of the scale apart beside 10 %, which is palest."""
+    values = [10.0, 88.0, 91.0, 94.0]
+    shades = [shade(value, values, 94.37) for value in values]
+    assert shades[0] == 0.0
+    assert (np.diff(shades) > 0.09).all()
+    assert shade(94.37, values, 94.37) == 1.0
+    assert shade(93.0, [93.0, 94.0], 94.0) > 0.4  # a point is not much, whatever the other squares have
+    assert shade(60.0, [60.0], None) == 1.0
+
+
+def test_a_figures_shades_are_the_pages(run: RunData) -> None:
+    """The figure's colour scale puts each square where `shade` does, and names accuracies of the scale beside it."""
+    board = board_of(run)
+    (figure,) = heat_of(board)
+    mesh = figure.axes[0].collections[0]
+    values = [middle.value for middle in board.middles.values()]
+    places = np.asarray(mesh.norm(np.array(values)))
+    assert places == pytest.approx([shade(value, values, board.best) for value in values])
+    assert np.asarray(mesh.norm.inverse(places)) == pytest.approx(np.array(values))
+    FigureCanvasAgg(figure).draw()
+    labels = [text.get_text() for text in mesh.colorbar.ax.get_yticklabels()]
+    assert f"{board.best:.2f}" in labels
+    assert len(labels) >= 4
+
+
+def test_a_square_whose_scores_were_equal_is_no_result(tmp_path: Path) -> None:
+    """Scores that are equal on every edge leave the tie-break's cell: `tied`, and out of means and sentences."""
+    folder = sample_run(tmp_path, searchers=("darts",), epochs=1, seeds=(0, 1))
+    for record in read_records(folder):
+        if record.selector == "magnitude":
+            append_record(folder, replace(record, scores=((0.2,) * 5,) * 6))
+    board = board_of(read_run(folder))
+    assert ("darts", "magnitude") not in board.middles
+    (figure,) = heat_of(board)
+    assert squares(figure.axes[0])[0, 0] == "tied"
+    assert "magnitude" not in takeaways.heat_map(board)
+    assert cost_of(board)
 
 
 def test_a_square_is_as_dark_on_a_page_as_in_the_figure() -> None:
