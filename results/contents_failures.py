@@ -88,7 +88,7 @@ def _square(verdicts: Sequence[Verdict]) -> Square:
 
 def _takeaway(verdicts: Sequence[Verdict], modes: Sequence[Mode], unit: str) -> str:
     shares: dict[str, tuple[int, int]] = {}
-    unknown = []
+    unknown, partly = [], set()
     for mode in modes:
         if mode.scope == "seeds":
             continue
@@ -96,10 +96,17 @@ def _takeaway(verdicts: Sequence[Verdict], modes: Sequence[Mode], unit: str) -> 
         told = len(answers) - answers.count("unknown")
         if told:
             shares[mode.title] = (answers.count("present"), told)
+            partly |= {mode.title} if told < len(answers) / 2 else set()
         elif answers:
             unknown.append(mode.title)
     ordered = sorted(shares, key=lambda title: -shares[title][0] / shares[title][1])
-    seen = [f"{title} ({n:,} of {count(told, unit)})" for title in ordered for n, told in [shares[title]] if n]
+    seen = [
+        f"{title} ({n:,} of {'the ' if title in partly else ''}{count(told, unit)}"
+        f"{' of which it can be told' if title in partly else ''})"
+        for title in ordered
+        for n, told in [shares[title]]
+        if n
+    ]
     if not shares:
         return f"Of no {unit} can a failure be told."
     first = (

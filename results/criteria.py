@@ -32,6 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.strength import average_strength, best_strength, grid, rank_agreement
 from dartboard.results.aggregate import Summary, summarise
+from dartboard.results.blame import undecided
 from dartboard.results.records import RunRecord
 from dartboard.results.statistics import PairedTest, generator, holm, permutation_test
 from dartboard.results.wording import mean_std
@@ -203,7 +204,9 @@ def against_controls(records: Sequence[RunRecord], column: ArrayLike, *, dataset
         scores = score_array(record)
         told = {} if scores is None else agreement(scores, strengths)
         for measure in TESTED:
-            value = record.accuracy if measure == "accuracy" else told.get(measure)
+            value = told.get(measure)
+            if measure == "accuracy" and not undecided(record):  # a tie-break's cell is not the criterion's
+                value = record.accuracy
             if value is not None:
                 values.setdefault(measure, {}).setdefault(record.selector, {})[record.search] = value
     kinds = {record.selector: record.control for record in records}

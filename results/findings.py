@@ -78,7 +78,7 @@ def findings(run: RunData, dataset: str) -> list[str]:
 
 
 def _whose(records: Sequence[RunRecord], dataset: str) -> str:
-    """Whose the reference's regret is."""
+    """Whose the reference's regret is; and what a constant saves of it, which is no knowledge of a supernet's."""
     best = best_in_table(records, dataset, main_metric(records, dataset))
     metric = metric_words(judged(records, dataset)[0].metric or "//")
     ours = next((entry for entry in blame(records, dataset, each=False) if entry.selector == REFERENCE), None)
@@ -102,11 +102,15 @@ def _whose(records: Sequence[RunRecord], dataset: str) -> str:
         verdict = "Not clearly either"
     if 1 < ours.n < FEW:
         verdict = f"As far as {ours.n} supernets show, {verdict[0].lower()}{verdict[1:]}"
+    prior = next((c.mean for c in contrasts(records, dataset, each=False) if c.selector == "prior" and c.control), None)
+    blind = ""
+    if prior is not None and prior.n == ours.n and prior.value > 0:
+        blind = f" The constant prior, which looks at no supernet, is {_off(prior)} {REFERENCE}, too."
     return (
         f"Supernet or selection? {verdict}: {lost}; {_percent(ours.share)} of it is the "
         "selection's, for some criterion, picked after the fact for each supernet, found so much better a cell in it, "
         f"and {_points(ours.supernet)} are beyond all {count(others + 1, 'criterion', 'criteria')}"
-        f"{_mean_of(ours.regret)}."
+        f"{_mean_of(ours.regret)}.{blind}"
     )
 
 

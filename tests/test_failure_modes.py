@@ -236,7 +236,7 @@ def test_scores_of_unknown_noise_cannot_be_judged() -> None:
 
 def test_mcnemars_test_needs_six_images() -> None:
     """SciPy's exact binomial test of 5 out of 5 has p = 0.0625, of 6 out of 6 it is 0.03125."""
-    assert fm._fewest_images(0.05) == 6
+    assert fm._fewest_alike(0.05) == 6
     assert scipy.stats.binomtest(5, 5).pvalue > 0.05 >= scipy.stats.binomtest(6, 6).pvalue
 
 
@@ -380,13 +380,23 @@ def over_seeds(accuracies: list[float], prior: float | None = None) -> Case:
     return case(*mine, others=(*mine, *theirs), seed=None)
 
 
-def test_a_gain_over_the_prior_takes_the_whole_interval() -> None:
-    """Gains of 1 to 2 are better than the constant; gains of -1 to 3 are not shown to be."""
-    better = fm.no_better_than_prior(over_seeds([93.0, 93.5, 94.0, 93.2], 92.0), LIMITS)
-    assert told(better) == ("absent", pytest.approx(1.425))
-    assert "+1.43 points over the constant prior (" in better.evidence
-    mixed = fm.no_better_than_prior(over_seeds([91.0, 95.0, 91.0, 92.5], 92.0), LIMITS)
-    assert told(mixed) == ("present", pytest.approx(0.375))
+def test_a_gain_over_the_prior_takes_an_exact_test() -> None:
+    """Six gains of 1 to 2 are better than the constant (p = 2 / 2⁶); as many of -1 to 3 are not shown to be."""
+    better = fm.no_better_than_prior(over_seeds([93.0, 93.5, 94.0, 93.2, 93.0, 93.6], 92.0), LIMITS)
+    assert told(better) == ("absent", pytest.approx(8.3 / 6))
+    assert "+1.38 points over the constant prior (" in better.evidence
+    assert "sign flips p = 0.031)" in better.evidence
+    mixed = fm.no_better_than_prior(over_seeds([91.0, 95.0, 91.0, 92.5, 91.0, 93.0], 92.0), LIMITS)
+    assert told(mixed) == ("present", pytest.approx(0.25))
+
+
+def test_a_gain_on_few_supernets_is_neither_shown_nor_denied() -> None:
+    """Two gains of one sign happen in a quarter of cases by chance alone; no gain, or a loss, is no better as it is."""
+    few = fm.no_better_than_prior(over_seeds([93.0, 94.0], 92.0), LIMITS)
+    assert (told(few), few.needs) == (("unknown", pytest.approx(1.5)), ("6 seeds or more",))
+    assert few.evidence.endswith("no p below 0.5 is possible")
+    assert told(fm.no_better_than_prior(over_seeds([91.0, 92.5], 92.0), LIMITS)) == ("present", pytest.approx(-0.25))
+    assert told(fm.no_better_than_prior(over_seeds([92.0, 92.0], 92.0), LIMITS)) == ("present", 0.0)
 
 
 def test_percentiles_of_chance_are_no_better_than_chance() -> None:

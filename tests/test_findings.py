@@ -61,7 +61,8 @@ def test_the_selection_is_blamed_where_its_whole_interval_is() -> None:
         "Supernet or selection? The selection: magnitude loses 40.00 points (40.00 to 40.00) to the table's best cell "
         "(95.00 % cifar10 test accuracy after 200 epochs) on 5 supernets; 95 % (95 to 95) of it is the selection's, "
         "for some criterion, picked after the fact for each supernet, found so much better a cell in it, and 2.00 "
-        "points (2.00 to 2.00) are beyond all 2 criteria, means over 5 supernets with 95 % intervals."
+        "points (2.00 to 2.00) are beyond all 2 criteria, means over 5 supernets with 95 % intervals. The constant "
+        "prior, which looks at no supernet, is 39.00 points (+39.00 to +39.00) above magnitude, too."
     )
     assert said[1] == (
         "magnitude's cell had collapsed (at least 4 skips, or no convolution) on 5 of 5 supernets; another criterion, "
