@@ -10,8 +10,8 @@ extracted is picked after the fact from N criteria, so that the supernet's part 
 lower it, and the best of N random cells would be better than N / (N + 1) of the space, too (`Split.tries`).
 
 Means are used where parts have to add up, interquartile means elsewhere, each with an interval over supernets;
-resampling keeps the number of supernets of each search method. One supernet has no interval and no rank. The split is
-the project's own; for the statistics see `dartboard.results.statistics`.
+resampling keeps the number of supernets of each search method, where all have several. One supernet has no interval
+and no rank. The split is the project's own; for the statistics see `dartboard.results.statistics`.
 """
 
 from __future__ import annotations

@@ -202,7 +202,8 @@ def score_noise(scores: NDArray[np.float64]) -> float | None:
     """The scores' standard deviation over repeats, as a multiple of that of their means over an edge's operations.
 
     Both are root mean squares over scores (repeats, E, O); where one is not finite its operation is left out. 0: the
-    same scores each time; 1: as much luck as difference between operations. None for one repeat, or equal means.
+    same scores each time; 1: as much luck as difference between operations. Means of r repeats scatter by luck, too:
+    scores of nothing but luck have about √r. None for one repeat, or equal means.
     """
     if len(scores) < 2:
         return None

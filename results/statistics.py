@@ -23,6 +23,7 @@ are too short, and a report says so.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -145,7 +146,8 @@ def bootstrap(
         values: (n,), or (k, n) where the statistic is of k numbers a unit, which stay together.
         statistic: Called with (n,) or (k, n), then with (resamples, n) or (k, resamples, n).
         generator: What is drawn from.
-        strata: n labels: units are resampled within equals, so that each resample has as many of each.
+        strata: n labels: units are resampled within equals, so that each resample has as many of each; among all where
+            one stands alone, for a unit that is resampled within itself never varies.
         level: The share of the middle.
         resamples: How many are drawn.
 
@@ -160,6 +162,8 @@ def bootstrap(
     labels = list(strata) if strata is not None else [None] * n
     if len(labels) != n:
         raise InputError(f"one stratum for each of {n} values, please; got {len(labels)}")
+    if 1 in Counter(labels).values():
+        labels = [None] * n
     places = np.empty((resamples, n), dtype=np.int64)
     for label in dict.fromkeys(labels):
         mine = np.array([place for place, other in enumerate(labels) if other == label])

@@ -120,12 +120,15 @@ def test_a_perfect_choice_has_no_share() -> None:
 
 
 def test_search_methods_are_strata() -> None:
-    """With one supernet of each method every resample is the same: an interval without width over both together."""
-    records = [chosen("magnitude", 75.0, searcher="a"), chosen("magnitude", 85.0, searcher="b")]
+    """With two equal supernets of each method every resample is the same; with one of each, methods are resampled."""
+    accuracies = {"a": 75.0, "b": 85.0}
+    records = [chosen("magnitude", v, searcher=s, seed=n) for s, v in accuracies.items() for n in (0, 1)]
+    alone, one, _ = blame([record for record in records if record.seed == 0], "digits")
+    assert not one.regret.known
+    assert (alone.regret.value, alone.regret.low, alone.regret.high) == (15.0, 10.0, 20.0)
     together, first, second = blame(records, "digits")
     assert (together.searcher, first.searcher, second.searcher) == (None, "a", "b")
     assert (together.regret.value, together.regret.low, together.regret.high) == (15.0, 15.0, 15.0)
-    assert not first.regret.known
 
 
 def test_failed_runs_and_other_metrics_are_left_out() -> None:

@@ -59,17 +59,22 @@ def test_the_interval_is_that_of_all_resamples() -> None:
 
 
 def test_strata_are_resampled_within() -> None:
-    """With two of one kind and one of another there are 2 * 2 resamples, each of which keeps the odd one."""
+    """With two of one kind and two of another there are 3 * 3 resamples, each of which has two of each kind."""
     seen = set()
 
     def spy(values: st.Values) -> st.Values:
         seen.update(tuple(sorted(row)) for row in np.atleast_2d(values).tolist())
         return np.asarray(values.mean(axis=-1))
 
-    st.bootstrap([1.0, 2.0, 9.0], spy, rng(), strata=["a", "a", "b"])
-    assert seen == {(1.0, 1.0, 9.0), (1.0, 2.0, 9.0), (2.0, 2.0, 9.0)}
-    alone = st.bootstrap([1.0, 2.0, 9.0], st.mean, rng(), strata=["a", "b", "c"])
-    assert (alone.low, alone.high) == (4.0, 4.0)
+    st.bootstrap([1.0, 2.0, 8.0, 9.0], spy, rng(), strata=["a", "a", "b", "b"])
+    assert seen == {(a, b, c, d) for a, b in ((1, 1), (1, 2), (2, 2)) for c, d in ((8, 8), (8, 9), (9, 9))}
+
+
+def test_a_unit_that_stands_alone_still_varies() -> None:
+    """One seed of each of four methods has the interval of four units, not one without width."""
+    values = [1.0, 2.0, 9.0, 4.0]
+    for strata in (["a", "b", "c", "d"], ["a", "a", "b", "b2"]):
+        assert st.bootstrap(values, st.mean, rng(), strata=strata) == st.bootstrap(values, st.mean, rng())
 
 
 def test_several_numbers_of_a_unit_stay_together() -> None:
