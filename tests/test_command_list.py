@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,18 @@ from dartboard.harness.commands.list import class_attribute, cost_factor, search
 from dartboard.results.published import published_of
 from dartboard.searchers._catalogue import SEARCHERS
 from dartboard.selectors._catalogue import SELECTORS
+
+
+PLUGIN = """
+from dartboard.benchmark.catalogue import Entry
+from dartboard.searchers.darts_v1 import DartsV1
+
+SEARCHERS = [Entry(name="mine-listed", place=f"{__name__}:Mine", summary="mine")]
+
+
+class Mine(DartsV1):
+    paper = "Somebody 2026"
+"""
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -80,3 +93,11 @@ def test_a_plug_ins_searcher_needs_no_paper_and_no_cost() -> None:
         ["mine", "-", "one", "line"],
         ["no", "paper", "named"],
     ]
+
+
+def test_the_paper_of_a_plug_ins_file_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A searcher of a user's own file stands in the list with the paper that its class names."""
+    file = tmp_path / "my_listed_methods.py"
+    file.write_text(PLUGIN, encoding="utf-8")
+    told = listed(capsys, "searchers", "--plugin", str(file))
+    assert "Somebody 2026" in told

@@ -73,7 +73,7 @@ def class_attribute(entry: Entry, name: str) -> str | None:
     """
     module, _, kind = entry.place.partition(":")
     try:
-        spec = find_spec(module)
+        spec = None if module in sys.modules else find_spec(module)  # a plug-in's file is loaded, and has no spec
         path = Path(spec.origin) if spec and spec.origin else Path(sys.modules[module].__file__ or "")
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (ImportError, OSError, ValueError, SyntaxError, KeyError):
