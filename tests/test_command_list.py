@@ -14,7 +14,6 @@ from dartboard.results.published import published_of
 from dartboard.searchers._catalogue import SEARCHERS
 from dartboard.selectors._catalogue import SELECTORS
 
-
 PLUGIN = """
 from dartboard.benchmark.catalogue import Entry
 from dartboard.searchers.darts_v1 import DartsV1
