@@ -25,7 +25,9 @@ class SearchProgress:
 
     search: SearchKey
     epochs: int  # finished
-    of_epochs: int | None  # as many as it ran, where it is over; None where the grid does not say
+    of_epochs: int | None  # as many as it ran, where it is over; None where the grid does not say, or it has none
+    queries: int | None  # cells that it has trained; None: it trains a supernet
+    of_queries: int | None  # as many as it may
     ok: int  # selectors that came to a cell
     failed: int
     left: int
@@ -73,6 +75,7 @@ def read_progress(folder: Path) -> Progress:
     records = read_records(folder)
     status = {record.key: record.ok for record in records}
     ran = {record.search: record.search_epochs for record in records if record.search_epochs is not None}
+    queried = {record.search: record.queries for record in records if record.queries is not None}
     asked = [
         SearchKey(searcher, dataset, seed)
         for dataset, searcher, seed in product(header.datasets, header.searchers, header.seeds)
@@ -80,7 +83,8 @@ def read_progress(folder: Path) -> Progress:
     beyond = [SearchKey(*key[:3]) for key in status]  # recorded under a wider grid
     searches = []
     for search in dict.fromkeys([*asked, *beyond]):
-        selectors = (QUERIES,) if asks_queries(header, search.searcher) else header.selectors
+        asks = asks_queries(header, search.searcher)
+        selectors = (QUERIES,) if asks else header.selectors
         keys = {RunKey(*search, selector) for selector in selectors if search in asked}
         keys |= {key for key in status if SearchKey(*key[:3]) == search}
         searches.append(
@@ -88,6 +92,8 @@ def read_progress(folder: Path) -> Progress:
                 search=search,
                 epochs=len(read_epochs(search_folder(folder, search))),
                 of_epochs=ran.get(search, header.search_epochs.get(search.searcher)),
+                queries=queried.get(search, 0) if asks else None,
+                of_queries=header.options["searchers"][search.searcher].get("budget") if asks else None,
                 ok=sum(status.get(key) is True for key in keys),
                 failed=sum(status.get(key) is False for key in keys),
                 left=sum(key not in status for key in keys),

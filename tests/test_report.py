@@ -16,11 +16,14 @@ from click.testing import CliRunner
 from dartboard.benchmark.errors import InputError
 from dartboard.harness.cli import cli
 from dartboard.results.records import (
+    RunHeader,
     RunKey,
+    RunRecord,
     append_record,
     read_records,
     records_path,
     search_folder,
+    write_header,
 )
 from dartboard.results.report import write_figure, write_report
 from dartboard.results.rundata import read_run
@@ -267,10 +270,29 @@ def test_status_counts_records_of_a_wider_grid(tmp_path: Path) -> None:
         "seed": 7,
         "epochs": 0,
         "of_epochs": 1,
+        "queries": None,
+        "of_queries": None,
         "ok": 1,
         "failed": 0,
         "left": 0,
     }
+
+
+def test_status_counts_the_cells_of_a_search_that_trains_no_supernet(tmp_path: Path) -> None:
+    """Its line tells trained cells where others tell epochs: none before its record, those it asked for after."""
+    options = {"searchers": {"random-search": {"queries": True, "budget": 20}}}
+    header = RunHeader(
+        name="x", preset="smoke", searchers=("random-search",), selectors=(), datasets=("digits",), seeds=(0, 1),
+        options=options,
+    )  # fmt: skip
+    write_header(tmp_path, header)
+    record = RunRecord(
+        searcher="random-search", dataset="digits", seed=0, selector="queries", status="ok", queries=18
+    )  # fmt: skip
+    append_record(tmp_path, record)
+    plain = CliRunner().invoke(cli, ["status", str(tmp_path)]).output
+    assert re.search(r"random-search +digits +0 +18 of 20 cells +1 +0 +0", plain)
+    assert re.search(r"random-search +digits +1 +0 of 20 cells +0 +0 +1", plain)
 
 
 def test_status_of_no_run_folder_is_an_error(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import click
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (see docs/records.md).")
 def command(folder: Path, as_json: bool) -> None:
-    """Say how far the run folder DIR is: epochs of each search; selectors done, failed and left."""
+    """Say how far the run folder DIR is: epochs (or trained cells) of each search; selectors done, failed and left."""
     from dartboard.results.progress import read_progress
 
     progress = read_progress(folder)
@@ -22,6 +22,8 @@ def command(folder: Path, as_json: bool) -> None:
                 **entry.search._asdict(),
                 "epochs": entry.epochs,
                 "of_epochs": entry.of_epochs,
+                "queries": entry.queries,
+                "of_queries": entry.of_queries,
                 "ok": entry.ok,
                 "failed": entry.failed,
                 "left": entry.left,
@@ -33,7 +35,10 @@ def command(folder: Path, as_json: bool) -> None:
         return
     rows = [("searcher", "data set", "seed", "epochs", "ok", "failed", "left")]
     for entry in progress.searches:
-        epochs = f"{entry.epochs} of {entry.of_epochs if entry.of_epochs is not None else '?'}"
+        done, most, what = entry.epochs, entry.of_epochs, ""
+        if entry.queries is not None:
+            done, most, what = entry.queries, entry.of_queries, " cells"
+        epochs = f"{done} of {'?' if most is None else most}{what}"
         search = entry.search
         counts = (str(entry.ok), str(entry.failed), str(entry.left))
         rows.append((search.searcher, search.dataset, str(search.seed), epochs, *counts))
