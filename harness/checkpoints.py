@@ -37,7 +37,7 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # noqa: BLE001  (whatever a damaged file makes of the reader)
         raise InputError(
-            f"{path} is not a checkpoint of ours ({error}): remove it to begin that search again"
+            f"{path} is not a checkpoint of ours ({' '.join(str(error).split())}): remove it to begin anew"
         ) from None
     return state
 

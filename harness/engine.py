@@ -157,8 +157,7 @@ class Engine:
             return
         run = SearchRun(self, searcher, dataset, seed)
         try:
-            trained = run.search()
-            run.diagnose(trained)
+            run.diagnose(run.search())
         except Exception as error:  # noqa: BLE001  (a failing run is a record, and the grid goes on)
             self.listener.end(f"{search}: failed: {one_line(error)}")
             for label in left:
@@ -166,7 +165,7 @@ class Engine:
             return
         for label in left:
             try:
-                chosen = run.select(trained, label)
+                chosen = run.select(run.intact(), label)
             except Exception as error:  # noqa: BLE001  (as above)
                 self.listener.end(f"{RunKey(*search, label)}: failed: {one_line(error)}")
                 self._append(run, label, error=error)

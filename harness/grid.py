@@ -309,6 +309,11 @@ def ask_diagnostics(which: str, settings: Sequence[str], preset: str) -> tuple[A
     content: dict[str, Any] = {}
     for setting in settings:
         _put(content, f"diagnostic.{setting}")
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    for name in content.get("diagnostic", {}):
+        if name not in (diagnostic.name for diagnostic in choose(which)):
+            raise unknown("diagnostic to set options of", name, (diagnostic.name for diagnostic in choose(which)))
     return _diagnostics(content, which, PRESETS[preset].diagnostics)
 
 

@@ -15,18 +15,29 @@ from torch import Tensor
 from dartboard.benchmark.contracts import TrainedSupernet
 
 
+class Meddled(RuntimeError):  # noqa: N818  (it reads as what it is, in a record)
+    """Something changed what it must leave alone."""
+
+
 @contextlib.contextmanager
 def untouched(trained: TrainedSupernet, who: str) -> Iterator[None]:
-    """Make sure that what happens inside leaves the trained supernet and the global random state alone.
+    """Make sure that what happens inside, failing or not, leaves the supernet and the global random state alone.
 
     Raises:
-        RuntimeError: naming what was changed.
+        Meddled: naming what was changed.
     """
     before = fingerprint(trained)
-    yield
+    try:
+        yield
+    except Exception as error:
+        changed = differences(before, fingerprint(trained))
+        if changed:
+            told = f"{type(error).__name__}: {error}"
+            raise Meddled(f"{who} failed ({told}) and left changed: {', '.join(changed[:3])}") from error
+        raise
     changed = differences(before, fingerprint(trained))
     if changed:
-        raise RuntimeError(f"{who} changed what it must leave alone: {', '.join(changed[:3])}")
+        raise Meddled(f"{who} changed what it must leave alone: {', '.join(changed[:3])}")
 
 
 @contextlib.contextmanager

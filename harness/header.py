@@ -15,15 +15,24 @@ Item = TypeVar("Item")
 PARTS: Final = ("searchers", "selectors", "diagnostics")
 """The options of a header that hold settings by label."""
 
+FIXED: Final = ("channels", "cells_per_stage", "metric", "precision")
+"""The options without which nobody can tell how a folder's records came about."""
+
 
 def merged(new: RunHeader, old: RunHeader | None, folder: Path) -> RunHeader:
     """The header of a folder that `new` is added to.
 
     Raises:
-        InputError: when the folder's records came about otherwise.
+        InputError: when the folder's records came about otherwise, or its header does not tell how.
     """
     if old is None:
         return new
+    lacking = [name for name in FIXED if name not in old.options]
+    if lacking:
+        raise InputError(
+            f"{folder} was begun by an older Dartboard, whose grid.json has no {', '.join(lacking)}:"
+            " nothing can be added to it; choose another --out"
+        )
     one, other = _settled(old), _settled(new)
     for name in sorted(one.keys() & other.keys()):
         if one[name] != other[name]:
@@ -50,13 +59,19 @@ def _settled(header: RunHeader) -> dict[str, Any]:
     """What two grids of one folder must have in common, as far as both have it, as JSON values by name."""
     values = json.loads(json.dumps(to_json(header)))
     options = values.pop("options")
-    facts = {"preset": values["preset"], "table": values["table"]["name"], "table's sha256": values["table"]["sha256"]}
+    named = {"name": "table", "sha256": "table's sha256"}
+    facts = {"preset": values["preset"]}
+    facts |= {named[field]: told for field, told in values["table"].items() if field in named}
     for name in ("channels", "cells_per_stage", "metric", "precision"):
         facts[name] = options[name]
     facts["budget"] = options.get("budget")
     for part in PARTS:
         facts |= {f"{part.removesuffix('s')} {label}": option for label, option in options.get(part, {}).items()}
-    return facts | {f"data set {label}": told for label, told in values["images"].items()}
+    for label, told in values["images"].items():
+        facts[f"data set {label}"] = told
+        if told.get("split", "").startswith(("contiguous halves", "random halves")):
+            del told["split"]  # the first searcher's; each one's own is in its protocol
+    return facts
 
 
 def _union(old: tuple[Item, ...], new: tuple[Item, ...]) -> tuple[Item, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 from dartboard.benchmark.catalogue import Catalogue, Entry
 from dartboard.benchmark.errors import InputError, unknown
 from dartboard.harness.grid import AskedDiagnostic, Dataset, Grid, Method
+from dartboard.harness.header import FIXED
 from dartboard.results.records import RunHeader, read_header
 
 
@@ -45,6 +46,18 @@ def recorded_grid(
     """
     options = header.options
     lacking = [name for name in ("table", "sizes", "sources") if name not in options]
+    fixed = [name for name in (*FIXED, "searchers") if name not in options]
+    fixed += [
+        f"{part} of the searcher {label}"
+        for label, told in options.get("searchers", {}).items()
+        for part in ("method", "protocol")
+        if part not in told and not told.get("queries")
+    ]
+    if fixed:
+        raise InputError(
+            f"the run {header.name!r} was begun by an older Dartboard, whose grid.json has no {', '.join(fixed)}:"
+            " its supernets cannot be built again; run the grid anew in another --out"
+        )
     if lacking:
         raise InputError(
             f"the run {header.name!r} was begun by an older Dartboard, whose grid.json has no {', '.join(lacking)}:"
@@ -79,13 +92,25 @@ def with_diagnostics(old: RunHeader, new: RunHeader) -> RunHeader:
 def _method(label: str, told: Mapping[str, Any], catalogue: Catalogue) -> Method:
     """A search method as the header tells of it: every field of its configuration is an option."""
     own = {name: value for name, value in told.items() if name not in ("method", "origin", "protocol")}
-    return Method(label=label, entry=_entry(label, told["method"], catalogue), options={**told["protocol"], **own})
+    entry = _entry(label, told["method"], told.get("origin"), catalogue)
+    return Method(label=label, entry=entry, options={**told["protocol"], **own})
 
 
-def _entry(label: str, name: str, catalogue: Catalogue) -> Entry:
+def missing_plugin(kind: str, label: str, origin: str) -> InputError:
+    """The error for a method of a plug-in that is not at hand."""
+    return InputError(
+        f"the {kind} {label!r} of this run came from {origin}: give it by --plugin, or install its package"
+    )
+
+
+def _entry(label: str, name: str, origin: str | None, catalogue: Catalogue) -> Entry:
     """The catalogue's entry of the class called `name`: the label's own, if it is, or else the first."""
     likely = sorted(catalogue, key=lambda entry: (entry.name != label, entry.name != name))
+    if origin is not None and all(entry.origin is None for entry in likely):
+        raise missing_plugin("searcher", label, origin)
     for entry in likely:
-        if not entry.queries and entry.load().name == name:
+        if not entry.queries and getattr(entry.load(), "name", None) == name:
             return entry
+    if origin is not None:
+        raise missing_plugin("searcher", label, origin)
     raise unknown("searcher", name, [entry.name for entry in likely])

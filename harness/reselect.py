@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from dartboard.benchmark.catalogue import Catalogue, Entry
-from dartboard.benchmark.contracts import SelectionData, TrainedSupernet
+from dartboard.benchmark.contracts import SelectionData
 from dartboard.benchmark.errors import InputError, unknown
 from dartboard.harness.checkpoints import FileJournal, locked
 from dartboard.harness.devices import describe_device
@@ -16,6 +17,7 @@ from dartboard.harness.diagnose import one_line
 from dartboard.harness.engine import Engine, rows
 from dartboard.harness.grid import Grid, Method, parse_seeds
 from dartboard.harness.presets import PRESETS
+from dartboard.harness.recorded import missing_plugin
 from dartboard.harness.search_run import Chosen, SearchRun
 from dartboard.results.records import RunHeader
 from dartboard.results.repeats import RepeatKey, RepeatRecord, append_repeat, read_repeats
@@ -79,13 +81,15 @@ def asked_selectors(header: RunHeader, catalogue: Catalogue, labels: Sequence[st
     """
     methods = []
     for label in labels or header.selectors:
-        told = header.options["selectors"].get(label)
-        if told is None:
+        told = header.options.get("selectors", {}).get(label)
+        if told is None or "method" not in told:
             entry = catalogue[label]
+            if header.preset not in PRESETS:
+                raise unknown("preset", header.preset, PRESETS)
             preset = PRESETS[header.preset].selectors.get((entry.of or entry).name, {})
             options = {**preset, **entry.options}
         else:
-            entry = _entry(label, told["method"], catalogue)
+            entry = _entry(label, told["method"], told.get("origin"), catalogue)
             options = {name: value for name, value in told.items() if name not in ("method", "origin")}
         if entry.control != "truth":
             methods.append(Method(label=label, entry=entry, options=options))
@@ -94,13 +98,16 @@ def asked_selectors(header: RunHeader, catalogue: Catalogue, labels: Sequence[st
     return tuple(methods)
 
 
-def _entry(label: str, name: str, catalogue: Catalogue) -> Entry:
+def _entry(label: str, name: str, origin: str | None, catalogue: Catalogue) -> Entry:
     """The catalogue's line of a class of that name: the label's own where there is one."""
-    try:
-        entry = catalogue[label]
-    except InputError:
-        return catalogue[name]
-    return entry if entry.load().name == name else catalogue[name]
+    for known in (label, name):
+        with contextlib.suppress(InputError):
+            entry = catalogue[known]
+            if known == name or entry.load().name == name:
+                return entry
+    if origin is not None:
+        raise missing_plugin("selector", label, origin)
+    return catalogue[name]
 
 
 class Reselection:
@@ -141,12 +148,12 @@ class Reselection:
                     " `dartboard run` trains them anew in a folder of its own"
                 )
             for run in there:
-                trained = run.search()
+                run.search()
                 for repeat in range(1, self.plan.repeats + 1):
                     run.forget()
                     for label in engine.selectors:
                         for budget in self.plan.budgets:
-                            self._select(run, trained, label, repeat, budget)
+                            self._select(run, label, repeat, budget)
                 run.forget()
 
     def _there(self, run: SearchRun) -> bool:
@@ -157,11 +164,11 @@ class Reselection:
         self.engine.listener.end(f"{run.key}: {told}")
         return False
 
-    def _select(self, run: SearchRun, trained: TrainedSupernet, label: str, repeat: int, budget: int | None) -> None:
+    def _select(self, run: SearchRun, label: str, repeat: int, budget: int | None) -> None:
         """One repeat of one selector, with the parts that are asked for."""
         base = RepeatKey(*run.key, label, repeat, budget, None)
         selector: Any = self.engine.selectors[label]
-        data = run.data(trained, "repeat", repeat)
+        data = run.data(run.intact(), "repeat", repeat)
         try:
             fit = Fitted(selector, {}) if budget is None else fitted(selector, data, budget)
         except InputError as error:
@@ -176,11 +183,14 @@ class Reselection:
                 continue
             effort = whole if part is None else part
             told: dict[str, Any] = {"knob": None if knob is None else knob.field, "effort": effort}
-            name = "--".join(map(str, ["repeat", label, repeat, *(n for n in (budget, part) if n is not None)]))
+            marks = [f"{word}{n}" for word, n in (("budget", budget), ("part", part)) if n is not None]
+            name = "--".join(["repeat", label, str(repeat), *marks])
             journal = FileJournal(run.folder / f"{name}.pt", self.engine.device)
             try:
                 chooser = fit.selector if part is None or knob is None else turned(fit.selector, {knob.field: part})
-                chosen = run.apply(trained, label, chooser, replace(data, journal=journal), "repeat", repeat)
+                trained = run.intact()
+                data = replace(run.data(trained, "repeat", repeat), journal=journal)
+                chosen = run.apply(trained, label, chooser, data, "repeat", repeat)
                 if budget is not None:
                     check_spent(label, chosen.selection.images, budget)
             except Exception as error:  # noqa: BLE001  (a failing repeat is a record, and the rest goes on)

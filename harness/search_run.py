@@ -14,14 +14,15 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Searcher, Selection, SelectionData, Selector, TrainedSupernet
 from dartboard.benchmark.epochs import EpochMeter, EpochResult, steps_of_epoch
+from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import Cell
 from dartboard.benchmark.streams import derive, stream
 from dartboard.benchmark.supernet import Supernet, SupernetConfig, build_supernet
 from dartboard.harness.checkpoints import FileJournal, load_state, save_state
-from dartboard.harness.diagnose import PreparedDiagnostic, measure, missing, of_epoch
+from dartboard.harness.diagnose import PreparedDiagnostic, measure, missing, of_epoch, one_line
 from dartboard.harness.diagnostics._subject import CellPass, Subject
 from dartboard.harness.grid import Dataset
-from dartboard.harness.guard import untouched
+from dartboard.harness.guard import Meddled, untouched
 from dartboard.harness.prepare import PreparedSearcher
 from dartboard.harness.shared import SharedEvaluations
 from dartboard.results.diagnostics import DiagnosticRecord, append_diagnostic, keep_diagnostics
@@ -64,6 +65,7 @@ class SearchRun:
         self.key = SearchKey(searcher.label, dataset.label, seed)
         self.folder = search_folder(engine.folder, self.key)
         self.shared: SharedEvaluations | None = None  # by the selections from its supernet
+        self.trained: TrainedSupernet | None = None  # as the search left it
         self.train, self.valid = engine.halves(dataset.label, searcher.protocol, device=engine.device)
         self.facts: dict[str, Any] = {
             "image_size": self.train.image_size,
@@ -95,8 +97,15 @@ class SearchRun:
         kept = load_state(checkpoint, engine.device)
         state: dict[str, Any] = {"epoch": 0, "steps": 0, "images": 0, "seconds": 0.0, "trajectory": []}
         if kept is not None:
-            searcher.load_state_dict(kept.pop("searcher"))
-            state = kept
+            try:
+                searcher.load_state_dict(kept["searcher"])
+                state = {**{name: kept[name] for name in state}, **kept}
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise InputError(
+                    f"{checkpoint} does not fit this version of {self.key.searcher} ({one_line(error)}):"
+                    " remove it to begin that search again"
+                ) from None
+            del state["searcher"]
         keep_epochs(self.folder, state["epoch"])
         keep_diagnostics(self.folder, state["epoch"])
         steps = self.train.steps(protocol.batch_size)
@@ -147,11 +156,16 @@ class SearchRun:
             told += f" of {protocol.epochs}, where it ended by itself,"
             engine.listener.advance(state["steps"], state["steps"])
         engine.listener.end(f"{self.key}: {told} in {state['seconds']:.0f} s")
-        return TrainedSupernet(
+        self.trained = TrainedSupernet(
             searcher=searcher,
             mixture=average(searcher.mixture()),
             trajectory=np.array(state["trajectory"], dtype=np.float64),
         )
+        return self.trained
+
+    def intact(self) -> TrainedSupernet:
+        """What the search has trained: from its checkpoint again, where a selector was found to have changed it."""
+        return self.trained or self.search()
 
     def _write_epoch(
         self, epoch: int, result: EpochResult, mixture: NDArray[np.float64], searcher: Searcher, seconds: float
@@ -271,7 +285,7 @@ class SearchRun:
 
         Raises:
             OverBudget: when it cannot keep to the grid's budget.
-            RuntimeError: when the selector changed the trained supernet or the global random state.
+            Meddled: when the selector changed the trained supernet or the global random state.
         """
         engine, selector, budget = self.engine, self.engine.selectors[label], self.engine.grid.budget
         if not hasattr(selector, "select"):
@@ -291,19 +305,23 @@ class SearchRun:
         """Let `selector` choose by `data`, its own draws from a stream named by `label` and `names`; and measure it.
 
         Raises:
-            RuntimeError: when the selector changed the trained supernet or the global random state.
+            Meddled: when the selector changed the trained supernet or the global random state.
         """
         engine, name, shared = self.engine, f"{self.key}, {label}", self.shared
         assert shared is not None
         engine.listener.begin(name, 1)
         shared.begin(engine.memory)
         generator = stream(self.seed, "select", self.key.searcher, self.key.dataset, label, *names)
-        with untouched(trained, name), engine.memory.part() as memory:
-            started = time.perf_counter()
-            selection = selector.select(trained, data, generator)
-            if engine.device.type == "cuda":
-                torch.cuda.synchronize(engine.device)
-            seconds = time.perf_counter() - started + shared.spared_seconds
+        try:
+            with untouched(trained, name), engine.memory.part() as memory:
+                started = time.perf_counter()
+                selection = selector.select(trained, data, generator)
+                if engine.device.type == "cuda":
+                    torch.cuda.synchronize(engine.device)
+                seconds = time.perf_counter() - started + shared.spared_seconds
+        except Meddled:
+            self.trained = None
+            raise
         engine.listener.advance(1, 1)
         added = (memory.added_mb, shared.spared_mb)
         return Chosen(selection, seconds, max((mb for mb in added if mb is not None), default=None))

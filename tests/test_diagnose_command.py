@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from dartboard.benchmark.catalogue import Entry
 from dartboard.benchmark.errors import InputError
+from dartboard.harness.checkpoints import save_state
 from dartboard.harness.cli import cli
 from dartboard.harness.commands.diagnose import cost_lines
 from dartboard.harness.grid import Method, Overrides, read_grid
@@ -110,11 +113,42 @@ def test_folders_that_cannot_be_measured_are_refused(tmp_path: Path, finished: P
     header = read_header(finished)
     assert header is not None
     old = {name: value for name, value in header.options.items() if name != "sources"}
-    import dataclasses
-
     write_header(tmp_path / "old", dataclasses.replace(header, options=old))
     with pytest.raises(InputError, match=r"begun by an older Dartboard, whose grid\.json has no sources"):
         dartboard("diagnose", str(tmp_path / "old"))
+
+
+def test_settings_that_nothing_heeds_are_refused(finished: Path) -> None:
+    """Options of a diagnostic that is not asked for, or of none at all, end in one line."""
+    with pytest.raises(InputError, match="unknown diagnostic to set options of 'landscape'"):
+        dartboard("diagnose", str(finished), "--diagnostics", "mixture", "--set", "landscape.images=3")
+    with pytest.raises(InputError, match=r"measures nothing: --set landscape\.images=3 has no use"):
+        dartboard("diagnose", str(finished), "--diagnostics", "none", "--set", "landscape.images=3")
+
+
+def test_a_checkpoint_of_another_version_is_refused(finished: Path, tmp_path: Path) -> None:
+    """What it holds does not fit the searcher: one line names the file."""
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    save_state(folder / "searches" / SEARCH / "checkpoint.pt", {"epoch": 2, "valid_accuracy": 50.0})
+    with pytest.raises(InputError, match=r"checkpoint\.pt does not fit this version of darts-v1 .*remove it"):
+        dartboard("diagnose", str(folder), "--diagnostics", "rank-correlation")
+
+
+def test_a_method_whose_plug_in_is_not_at_hand_is_named(finished: Path, tmp_path: Path) -> None:
+    """A run of a plug-in's searcher or selector says which plug-in to give."""
+    header = read_header(finished)
+    assert header is not None
+    for part, own in (("searchers", header.options["searchers"]["darts-v1"]), ("selectors", {})):
+        told = {**own, "method": "mine", "origin": "the plug-in mine.py (sha256 00)"}
+        methods = {**header.options[part], "mine": told}
+        changed = dataclasses.replace(
+            header,
+            options={**header.options, part: methods},
+            **{part: (*getattr(header, part), "mine")},
+        )
+        write_header(tmp_path / part, changed)
+        with pytest.raises(InputError, match=rf"the {part[:-1]} 'mine' of this run came from the plug-in mine\.py"):
+            dartboard("select", str(tmp_path / part))
 
 
 def test_a_folder_without_diagnostics_says_so(tmp_path: Path) -> None:

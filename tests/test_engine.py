@@ -26,7 +26,7 @@ from dartboard.harness.engine import Engine, Outcome
 from dartboard.harness.grid import Method, Overrides, read_grid
 from dartboard.harness.prepare import prepare_searcher
 from dartboard.results.progress import read_progress
-from dartboard.results.records import comparable, read_epochs, read_records
+from dartboard.results.records import comparable, read_epochs, read_records, write_header
 from dartboard.searchers._catalogue import SEARCHERS
 from dartboard.searchers.darts_v1 import DartsV1
 from dartboard.selectors._catalogue import SELECTORS
@@ -332,6 +332,45 @@ def test_a_selector_that_changes_the_supernet_is_found_out(tmp_path: Path, monke
             patch.setattr(Magnitude, "select", change)
             assert engine(folder, selectors=("magnitude",)).run() == Outcome(ok=0, failed=1)
         assert told in str(read_records(folder)[0].error)
+
+
+def test_a_selector_that_fails_over_a_changed_supernet_spoils_no_other(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It moves a weight and then fails: the selectors after it choose from the supernet as the search left it."""
+
+    def meddling(self: Any, trained: Any, data: Any, generator: Any) -> Selection:
+        with torch.no_grad():
+            trained.supernet.classifier.weight.add_(1.0)
+        raise ValueError("no luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Magnitude, "select", meddling)
+        assert engine(tmp_path).run() == Outcome(ok=2, failed=1)
+    failed, *others = read_records(tmp_path)
+    assert str(failed.error).startswith("Meddled: ")
+    assert "failed (ValueError: no luck) and left changed: supernet.classifier.weight" in str(failed.error)
+    expected = [r for r in records(whole) if r["selector"] != "magnitude"]
+    assert [r for r in records(tmp_path) if r["selector"] != "magnitude"] == expected
+    assert len(others) == 2
+
+
+def test_searches_with_other_halves_share_a_folder(tmp_path: Path) -> None:
+    """GDAS cuts the images at random and DARTS in the middle: either may come first, and be selected from alone."""
+    for searcher in ("darts-v1", "gdas", "darts-v1"):
+        outcome = engine(tmp_path, searchers=(searcher,), selectors=("magnitude",)).run()
+        assert outcome == Outcome(ok=1, failed=0)
+
+
+@pytest.mark.parametrize("name", ["channels", "cells_per_stage", "metric", "precision"])
+def test_a_folder_of_an_older_version_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    """Its grid.json does not tell how its records came about, so nothing is added to them."""
+    first = engine(tmp_path, selectors=("magnitude",))
+    header = first.header()
+    options = {key: value for key, value in header.options.items() if key != name}
+    write_header(tmp_path, replace(header, options=options))
+    with pytest.raises(InputError, match=f"an older Dartboard, whose grid.json has no {name}: .*choose another --out"):
+        first.run()
 
 
 def test_a_folder_of_another_grid_is_refused(whole: Path) -> None:

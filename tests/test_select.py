@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from dartboard.benchmark.space import Cell
+from dartboard.harness.checkpoints import FileJournal
 from dartboard.harness.cli import main
 from dartboard.harness.toys import BATCH, toy_images
 from dartboard.results.board import boards
@@ -240,6 +241,25 @@ def test_budgets_make_a_curve(folder: Path) -> None:
     np.testing.assert_allclose(line.get_xdata(), [960, 1920, 2880])  # the run's own, without a budget, among them
     np.testing.assert_allclose(line.get_ydata(), [(board.best or 0) - point.accuracy.mean for point in points])
     save(figure, folder / "budget.png")
+
+
+def test_a_budget_and_a_part_of_one_size_keep_their_progress_apart(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted repeat of either finds only its own journal."""
+    seen: list[str] = []
+
+    def named(path: Path, device: object) -> FileJournal:
+        seen.append(path.name)
+        return FileJournal(path, device)  # type: ignore[arg-type]  # as it is given
+
+    monkeypatch.setattr("dartboard.harness.reselect.FileJournal", named)
+    arguments = ("--repeat", "1", "--selector", "leave-one-out", "--any-time")
+    assert call("select", str(folder), *arguments) == 0
+    assert call("select", str(folder), *arguments, "--budget", "960") == 0
+    assert sorted(seen) == sorted(set(seen))
+    assert "repeat--leave-one-out--1--part1.pt" in seen
+    assert "repeat--leave-one-out--1--budget960.pt" in seen
 
 
 def test_without_checkpoints_one_line_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dartboard.benchmark.errors import InputError
 from dartboard.harness.plugins import catalogues, plugin_option
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def command(
     from dartboard.results.diagnostics import read_costs
 
     header = recorded_header(folder)
+    if settings and not choose(diagnostics):
+        raise InputError(f"--diagnostics none measures nothing: --set {settings[0]} has no use")
     if choose(diagnostics):
         from dartboard.harness.engine import Engine
         from dartboard.harness.grid import ask_diagnostics
