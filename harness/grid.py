@@ -247,6 +247,9 @@ def _methods(
     A method made of another has that one's options, and its section counts for both.
     """
     sections: Mapping[str, Any] = content.get(kind, {})
+    for label, section in sections.items():
+        if not isinstance(section, dict):
+            raise InputError(f"[{kind}.{label}] holds options; got {section!r}")
     labels = list(chosen) or list(content.get(f"{kind}s", ()))
     if not labels:
         raise InputError(f"the grid names no {kind}: write {kind}s = [...] (known: {_names(catalogue)})")
@@ -258,10 +261,7 @@ def _methods(
             raise InputError(f"{kind}s holds names; got {label!r}")
         if label in (method.label for method in methods):
             raise InputError(f"the grid names the {kind} {label!r} twice")
-        section = sections.get(label, {})
-        if not isinstance(section, dict):
-            raise InputError(f"[{kind}.{label}] holds options; got {section!r}")
-        options = dict(section)
+        options = dict(sections.get(label, {}))
         name = options.pop("method", label)
         entry = catalogue[name]
         source = (entry.of or entry).name
@@ -282,6 +282,8 @@ def _methods(
 def _datasets(content: Mapping[str, Any], chosen: Sequence[str]) -> tuple[Dataset, ...]:
     sections: Mapping[str, Any] = content.get("dataset", {})
     labels = list(chosen) or list(content.get("datasets", ("digits",)))
+    if not all(isinstance(label, str) for label in labels):
+        raise InputError(f"datasets holds names or paths; got {labels!r}")
     if len(set(labels)) != len(labels):
         raise InputError(f"the grid names a data set twice: {labels!r}")
     datasets = []

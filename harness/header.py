@@ -36,8 +36,9 @@ def merged(new: RunHeader, old: RunHeader | None, folder: Path) -> RunHeader:
     one, other = _settled(old), _settled(new)
     for name in sorted(one.keys() & other.keys()):
         if one[name] != other[name]:
+            was, now = _apart(one[name], other[name])
             raise InputError(
-                f"{folder} holds records of another grid: its {name} is {one[name]!r}, now it is {other[name]!r};"
+                f"{folder} holds records of another grid: its {name} is {was!r}, now it is {now!r};"
                 " choose another --out, or remove that folder"
             )
     return replace(
@@ -72,6 +73,16 @@ def _settled(header: RunHeader) -> dict[str, Any]:
         if told.get("split", "").startswith(("contiguous halves", "random halves")):
             del told["split"]  # the first searcher's; each one's own is in its protocol
     return facts
+
+
+def _apart(one: Any, other: Any) -> tuple[Any, Any]:
+    """Two different JSON values without what they have in common."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return one, other
+    shared = {key for key in one.keys() & other.keys() if one[key] == other[key]}
+    parts = {key: _apart(one[key], other[key]) for key in (one.keys() & other.keys()) - shared}
+    was, now = ({key: value for key, value in both.items() if key not in shared} for both in (one, other))
+    return was | {key: pair[0] for key, pair in parts.items()}, now | {key: pair[1] for key, pair in parts.items()}
 
 
 def _union(old: tuple[Item, ...], new: tuple[Item, ...]) -> tuple[Item, ...]:

@@ -377,8 +377,11 @@ def test_a_folder_of_another_grid_is_refused(whole: Path) -> None:
     """Other options of a searcher in the same folder are refused, naming what differs; nothing is written."""
     before = (whole / "records.jsonl").read_bytes()
     other = engine(whole, settings=("search.architecture_learning_rate=0.5",))
-    with pytest.raises(InputError, match=r"records of another grid: its searcher darts-v1 is .*choose another --out"):
+    with pytest.raises(
+        InputError, match=r"records of another grid: its searcher darts-v1 is .*choose another --out"
+    ) as caught:
         other.run()
+    assert "is {'protocol': {'architecture_learning_rate': 0.0003}}, now" in str(caught.value)  # and nothing else
     assert (whole / "records.jsonl").read_bytes() == before
 
 

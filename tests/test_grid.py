@@ -120,6 +120,8 @@ def test_the_command_line_puts_its_own_lists_in_place(tmp_path: Path) -> None:
         (MINIMAL + "[selector]\nmagnitude = 1", "holds options; got 1"),
         ("searchers = [1]\nselectors = ['magnitude']", "holds names; got 1"),
         (MINIMAL + 'datasets = ["digits", "digits"]', "names a data set twice"),
+        (MINIMAL + "datasets = [1]", "datasets holds names or paths"),
+        (MINIMAL + "[selector]\nperturbation = 3", "holds options; got 3"),
         (MINIMAL + "[dataset.digits]\npth = 'x'", "holds a path only"),
         (MINIMAL + 'datasets = ["a b"]', "label has letters, digits"),
         (MINIMAL + "[thresholds]\nskip = 5", "unknown threshold 'skip'; did you mean 'skips'"),
