@@ -455,12 +455,12 @@ def sharp_minimum(case: Case, limits: Thresholds) -> Found:
 
 
 def _steepest(series: Mapping[int, float], limits: Thresholds) -> tuple[float, int]:
-    """The largest λ̄(t) / λ̄(t - lag) after the warm-up, and its epoch."""
+    """The largest λ̄(t) / λ̄(t - lag) after the warm-up, and its epoch; infinite where it rises from 0 or below."""
     epochs, raw = list(series), list(series.values())
     half, lag = limits.eigenvalue_window // 2, limits.eigenvalue_lag
     smooth = [float(np.mean(raw[max(0, t - half) : t + half + 1])) for t in range(len(raw))]
     return max(
-        (smooth[t] / smooth[t - lag] if smooth[t - lag] > 0 else float("inf"), epochs[t])
+        (smooth[t] / smooth[t - lag] if smooth[t - lag] > 0 else float("inf") if smooth[t] > 0 else 0.0, epochs[t])
         for t in range(lag, len(raw))
         if epochs[t] > limits.eigenvalue_after
     )

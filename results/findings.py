@@ -229,7 +229,8 @@ def _against_random(records: Sequence[RunRecord], dataset: str) -> list[str]:
             parts.append(f"{control} for {len(better)} of {count(len(rows), 'criterion', 'criteria')}{who}")
     if not parts:
         return []
-    return [f"The interval of the mean gain lies above zero over the control {listed(parts)}."]
+    told = f"lies above zero over the control {listed(parts)}"
+    return [f"The interval of the mean gain, not corrected for the number of criteria, {told}."]
 
 
 def _not_ranked(standings: Standings, known: Sequence[RunRecord]) -> list[str]:

@@ -346,6 +346,14 @@ def test_a_rise_in_the_warm_up_does_not_count() -> None:
     assert told(found) == ("absent", pytest.approx(1.0))
 
 
+def test_a_landscape_that_curves_down_throughout_does_not_become_sharp() -> None:
+    """Eigenvalues of 0 and below have no ratio: they are no rise, until one is above 0."""
+    series = tuple(measured("alpha-hessian", at=t, dominant=-0.1) for t in range(1, 21))
+    assert told(fm.sharp_minimum(case(diagnostics=series), LIMITS)) == ("absent", 0.0)
+    rising = (*series, *(measured("alpha-hessian", at=t, dominant=1.0) for t in range(21, 31)))
+    assert fm.sharp_minimum(case(diagnostics=rising), LIMITS).answer == "present"
+
+
 def test_a_cell_is_lost_from_one_point_on() -> None:
     """After 80, 94 and 90 %, 4 points are lost; after 90, 90.9 and 90 %, 0.9 are not counted."""
 
