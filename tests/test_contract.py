@@ -487,6 +487,25 @@ class CheaperThanItIs(Sound):
         return scores, images // 2
 
 
+class SaysTooLittle(Sound):
+    """Promises half the images that it pushes."""
+
+    def cost(self, data: SelectionData) -> int:
+        """The most images that a selection pushes, it says."""
+        return E * O * len(data.valid) // 2
+
+
+class ForgetsTheSeed(Sound):
+    """Keeps losses under a key that everybody's losses would have, and writes to what is kept."""
+
+    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:  # noqa: D102
+        scores, images = self.scores(trained, data)
+        if data.cache is not None:
+            scores = data.cache.kept("losses", lambda: scores)
+            scores += 1
+        return Selection(cell=Cell.from_scores(scores), scores=scores, images=images)
+
+
 class HidesGradients(Sound):
     """Takes a gradient and does not tell."""
 
@@ -539,6 +558,8 @@ SELECTOR_DEFECTS: list[tuple[str, type[Sound], str]] = [
     ("float32-and-float64", SingleOnly, "should be the same"),
     ("images-counted", CheaperThanItIs, "150 images, and there were 300"),
     ("images-counted", HidesGradients, "there were 6"),
+    ("pushes-no-more-than-it-says", SaysTooLittle, "it says 150 images, and pushed 300"),
+    ("shares-without-effect", ForgetsTheSeed, "one with kept evaluations differ in scores"),
     ("journal-resumes", LosesItsPlace, "resumed after 1"),
     ("chooses-from-the-table", WanderingYardstick, "global random state"),
 ]
