@@ -15,15 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dartboard.benchmark.layers import BatchNorm, Convolution, Norm, Reduction, initialise
+from dartboard.benchmark.partial import PartialSupernet, edge_weights
 from dartboard.benchmark.space import CONV1X1, CONV3X3, EDGES, NONE, POOL, SKIP, Cell, E, O
 from dartboard.benchmark.supernet import (
     BY_SOURCE,
-    BatchNorm,
-    Convolution,
     MixedNetwork,
-    Norm,
-    PartialSupernet,
-    Reduction,
     SearchCell,
     Skeleton,
     Supernet,
@@ -31,8 +28,6 @@ from dartboard.benchmark.supernet import (
     build_skeleton,
     check_mixture,
     classify,
-    edge_weights,
-    initialise,
 )
 
 KERNEL: Final = {CONV1X1: 1, CONV3X3: 3}
@@ -90,21 +85,15 @@ class ReferenceCell(nn.Module):
 
 
 class PartialReferenceCell(ReferenceCell):
-    """A search cell that mixes the first C/K channels of each edge, edge by edge.
+    """What `PartialCell` computes, edge by edge; the arguments are those."""
 
-    Args:
-        channels: C, of input and output.
-        partial: K.
-        track: whether batch norm keeps running statistics.
-    """
-
-    def __init__(self, channels: int, partial: int, *, track: bool) -> None:
-        super().__init__(channels // partial, track=track)
-        self.channels, self.partial = channels, partial
+    def __init__(self, width: int, partial: int, *, track: bool) -> None:
+        super().__init__(width // partial, track=track)
+        self.width, self.partial = width, partial
 
     def forward(self, x: Tensor, mixture: Tensor, norm: Norm, edges: Tensor | None = None) -> Tensor:
         """(B, C, H, W) through the cell, `mixture` (E, O), the edges weighing `edges` (E,) or 1 each."""
-        share = self.channels // self.partial
+        share = self.width // self.partial
         order = [group * share + place for place in range(share) for group in range(self.partial)]
         nodes = [x, *[torch.zeros_like(x)] * 3]
         rows = zip(EDGES, self.edges, mixture, mixture.new_ones(E) if edges is None else edges, strict=True)

@@ -16,25 +16,17 @@ operation after the other, is `dartboard.benchmark.reference`, and a float64 tes
     batch norm over the kC channels has the mixing weight, repeated C times, as its scale, so that the gradient of the
     mixture is batch norm's own weight gradient; one average pooling for the k edges, as a depthwise box filter.
 
-A supernet with partial channels (Y. Xu et al., "PC-DARTS", ICLR 2020, arXiv:1907.05737) mixes operations on the first
-C/K channels of each edge only; the others pass by, and K groups of channels are shuffled:
-
-    f_e(x) = shuffle_K(Σ_o p[e, o] · op_o^e(x[:C/K]), x[C/K:]),    x_i = Σ_{j<i} w_{e(i,j)} f_{e(i,j)}(x_j)
-
-with w = 1, or, with edge normalisation, the softmax of the edges' logits over the edges that enter node i.
-`PartialSupernet` scales the mixture by w, sums the edges that enter a node, and shuffles each node once.
-
 Differences from the published code: search cells have no convolution bias (as in every repository but AutoDL-Projects
 after July 2020, where it is void before batch norm).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -42,11 +34,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.layers import BatchNorm, Convolution, Norm, Reduction, initialise, window_sizes
 from dartboard.benchmark.space import CONV1X1, CONV3X3, EDGES, POOL, SKIP, E, O
-
-Norm = Literal["train", "batch", "running"]
-"""How batch norm normalises. `train`: by the batch, and the running statistics learn from it. `batch`: by the batch,
-leaving the running statistics alone. `running`: by the running statistics (search cells without any: by the batch)."""
 
 BY_SOURCE: Final = tuple(sorted(range(E), key=lambda e: (EDGES[e][1], EDGES[e][0])))
 """Rows of the mixture in the order of their source node: 1<-0, 2<-0, 3<-0, 2<-1, 3<-1, 3<-2."""
@@ -57,9 +46,6 @@ CHANNELS_LAST_FROM: Final = 8
 REMAKE_FROM: Final = 16
 """Supernets this wide make the 1x1 convolutions' outputs again in the backward pass in place of keeping them, which are
 a third of what a step keeps; narrower ones would gain little memory and lose more time."""
-
-MOMENTUM: Final = 0.1
-EPSILON: Final = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +79,10 @@ class SupernetConfig:
         return 3 * self.cells_per_stage
 
 
-class MixedNetwork(nn.Module):
+class MixedNetwork(nn.Module, ABC):
     """A network whose edges mix operations by weights that the caller gives."""
 
+    @abstractmethod
     def forward(self, images: Tensor, mixture: Tensor, norm: Norm = "train") -> Tensor:
         """Classify.
 
@@ -107,7 +94,6 @@ class MixedNetwork(nn.Module):
         Returns:
             (B, num_classes) logits.
         """
-        raise NotImplementedError("a mixed network defines its forward")
 
 
 class Skeleton(nn.Module):
@@ -141,13 +127,17 @@ class Supernet(Skeleton, MixedNetwork):
     ) -> None:
         super().__init__()
         self.config = config
-        build_skeleton(self, config, self.make_cell)
-        for block in self.blocks:
-            if isinstance(block, SearchCell):
-                block.remakes = config.channels >= REMAKE_FROM
+        self.make_layers()
         initialise(self, generator)
         self.to(device=device, dtype=dtype)
         self.lay_out()
+
+    def make_layers(self) -> None:
+        """Make the layers; their weights are drawn afterwards."""
+        build_skeleton(self, self.config, self.make_cell)
+        for block in self.blocks:
+            if isinstance(block, SearchCell):
+                block.remakes = self.config.channels >= REMAKE_FROM
 
     def lay_out(self) -> None:
         """Bring the convolutions' weights into the memory order in which this network computes."""
@@ -165,7 +155,7 @@ class Supernet(Skeleton, MixedNetwork):
         check_mixture(mixture, self.config.cells)
         x = self.stem_norm(self.stem(self.arrange(images)), norm)
         each = iter(mixture) if mixture.dim() == 3 else None
-        weights: tuple[_Weights, ...] | None = None  # of the stage, where its cells share them
+        weights: tuple[SourceWeights, ...] | None = None  # of the stage, where its cells share them
         for block in self.blocks:
             if isinstance(block, SearchCell):
                 if each is not None:
@@ -177,9 +167,9 @@ class Supernet(Skeleton, MixedNetwork):
                 x, weights = block(x, norm), None
         return classify(x, self.head_norm, self.classifier, norm)
 
-    def weigh(self, mixture: Tensor, channels: int, x: Tensor) -> tuple[_Weights, ...]:
+    def weigh(self, mixture: Tensor, channels: int, x: Tensor) -> tuple[SourceWeights, ...]:
         """The weights of a cell that mixes `channels` of its input `x` (B, C, H, W) by `mixture` (E, O)."""
-        return _weights_by_source(mixture, channels, x)
+        return weights_by_source(mixture, channels, x)
 
     def arrange(self, images: Tensor) -> Tensor:
         """The images (B, 3, H, W) in the memory order in which this network computes."""
@@ -187,78 +177,8 @@ class Supernet(Skeleton, MixedNetwork):
         return images.contiguous(memory_format=torch.channels_last) if last else images
 
 
-class PartialSupernet(Supernet):
-    """The search network of which a part of the channels is mixed; the arguments are those of `Supernet`.
-
-    The mixture's rows are the operations' weights, as in `Supernet`; the edges' weights are the network's own state, so
-    that a mask of an operation leaves the edge and what passes by as they are. At K = 1 without edge normalisation it
-    computes what `Supernet` does.
-    """
-
-    edge_logits: Tensor | None  # (E,), with edge normalisation; no parameter: it belongs to the architecture
-
-    def __init__(
-        self,
-        config: SupernetConfig,
-        *,
-        generator: torch.Generator,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__(config, generator=generator, device=device, dtype=dtype)
-        logits = self.stem.weight.new_zeros(E) if config.edge_normalisation else None
-        self.register_buffer("edge_logits", logits)
-
-    def make_cell(self, channels: int) -> SearchCell:
-        """A search cell of a stage with so many channels, of which it mixes a part."""
-        return PartialCell(channels, self.config.partial, track=self.config.track_running_stats)
-
-    def weigh(self, mixture: Tensor, channels: int, x: Tensor) -> tuple[_Weights, ...]:
-        """As `Supernet.weigh`, with the edges' weights, if they have any."""
-        if self.edge_logits is None:
-            return super().weigh(mixture, channels, x)
-        edges = edge_weights(self.edge_logits)
-        weights = super().weigh(mixture * edges[:, None], channels, x)
-        passing = torch.split(torch.stack([edges[e] for e in BY_SOURCE]), [3, 2, 1])
-        return tuple(replace(weight, passing=part) for weight, part in zip(weights, passing, strict=True))
-
-    def resize(self, partial: int) -> None:
-        """Let one channel in `partial` pass through the operations.
-
-        The parameters remain the same objects; where their number of channels changes, all is 0 (running variances 1)
-        until somebody fills them.
-
-        Raises:
-            InputError: when the number of channels is no multiple of `partial`.
-        """
-        if partial == self.config.partial:
-            return
-        self.config = replace(self.config, partial=partial)
-        for block in self.blocks:
-            if isinstance(block, PartialCell):
-                block.resize(partial)
-        self.lay_out()
-
-
-def build_supernet(
-    config: SupernetConfig,
-    *,
-    generator: torch.Generator,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> Supernet:
-    """The supernet that `config` describes, partial channels or plain; the arguments are those of `Supernet`."""
-    plain = config.partial == 1 and not config.edge_normalisation
-    return (Supernet if plain else PartialSupernet)(config, generator=generator, device=device, dtype=dtype)
-
-
-def edge_weights(logits: Tensor) -> Tensor:
-    """(E,) weights of the edges, of logits (E,): the softmax over the edges that enter the same node."""
-    return torch.cat([part.softmax(0) for part in torch.split(logits, [1, 2, 3])])
-
-
 @dataclass(frozen=True, slots=True)
-class _Weights:
+class SourceWeights:
     """The mixing weights of the k edges that leave one node, ready to use in a cell of C channels, H x W pixels."""
 
     conv3x3: Tensor  # (kC,)
@@ -269,14 +189,14 @@ class _Weights:
     passing: Tensor | None = None  # (k,), of the channels that pass by; None: they pass whole
 
 
-def _weights_by_source(mixture: Tensor, channels: int, x: Tensor) -> tuple[_Weights, ...]:
+def weights_by_source(mixture: Tensor, channels: int, x: Tensor) -> tuple[SourceWeights, ...]:
     """Sort an (E, O) mixture by source node, for cells whose input is `x` (B, C, H, W)."""
     columns = torch.stack([mixture[e] for e in BY_SOURCE], dim=1)  # (O, E)
     wide = columns[CONV1X1 : CONV3X3 + 1].repeat_interleave(channels, dim=1)  # (2, E * C)
     conv1x1, conv3x3 = (torch.split(row, [3 * channels, 2 * channels, channels]) for row in wide.unbind())
     skip, pool = (torch.split(columns[row], [3, 2, 1]) for row in (SKIP, POOL))
     per_pixel = 1 / window_sizes(x)
-    return tuple(_Weights(conv3x3[j], conv1x1[j], skip[j], pool[j], per_pixel) for j in range(3))
+    return tuple(SourceWeights(conv3x3[j], conv1x1[j], skip[j], pool[j], per_pixel) for j in range(3))
 
 
 class _AddEdges(torch.autograd.Function):
@@ -357,7 +277,7 @@ class SearchCell(nn.Module):
         self.norm1x1 = nn.ModuleList(BatchNorm(out, affine=False, track=track) for out in fan_outs)
         self.register_buffer("box", torch.ones(channels, 1, 3, 3), persistent=False)
 
-    def forward(self, x: Tensor, weights: tuple[_Weights, ...], norm: Norm) -> Tensor:
+    def forward(self, x: Tensor, weights: tuple[SourceWeights, ...], norm: Norm) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
         totals: Sequence[Tensor] = ()  # of the nodes after `value`: the edges so far
         value = x
@@ -366,7 +286,7 @@ class SearchCell(nn.Module):
         return value
 
     def leave(
-        self, source: int, value: Tensor, weight: _Weights, norm: Norm, totals: Sequence[Tensor]
+        self, source: int, value: Tensor, weight: SourceWeights, norm: Norm, totals: Sequence[Tensor]
     ) -> Sequence[Tensor]:
         """The sums at the nodes after `source`, whose value is (B, C, H, W), with the edges that leave it.
 
@@ -385,120 +305,6 @@ class SearchCell(nn.Module):
         return sums
 
 
-class PartialCell(SearchCell):
-    """A cell that mixes the first C/K channels of each edge, lets the others pass by, and shuffles.
-
-    Args:
-        width: C, of input and output.
-        partial: K.
-        track: whether batch norm keeps running statistics.
-    """
-
-    def __init__(self, width: int, partial: int, *, track: bool) -> None:
-        super().__init__(width // partial, track=track)
-        self.partial = partial
-
-    def forward(self, x: Tensor, weights: tuple[_Weights, ...], norm: Norm) -> Tensor:
-        """Map (B, C, H, W) to (B, C, H, W)."""
-        if self.partial == 1:
-            return super().forward(x, weights, norm)
-        totals: Sequence[Tensor] = ()  # of the nodes after `value`: the mixed channels of the edges so far
-        passed: list[Tensor] = []  # and the others
-        value = x
-        for source, weight in enumerate(weights):
-            mixed, other = torch.split(value, [self.channels, value.shape[1] - self.channels], dim=1)
-            # A copy: what reads it again and again is faster where it is dense.
-            first, *totals = self.leave(source, mixed.clone(), weight, norm, totals)
-            beside = [other] * len(weight.skip) if weight.passing is None else [other * w for w in weight.passing]
-            passed = [sofar + edge for sofar, edge in zip(passed, beside, strict=True)] if passed else beside
-            value = F.channel_shuffle(torch.cat([first, passed.pop(0)], dim=1), self.partial)
-        return value
-
-    def layers(self) -> Iterator[tuple[Convolution, BatchNorm]]:
-        """The convolutions, each of k edges at once, with their batch norms."""
-        for convolutions, norms in ((self.conv3x3, self.norm3x3), (self.conv1x1, self.norm1x1)):
-            for convolution, norm in zip(convolutions, norms, strict=True):
-                assert isinstance(convolution, Convolution)
-                assert isinstance(norm, BatchNorm)
-                yield convolution, norm
-
-    def resize(self, partial: int) -> None:
-        """See `PartialSupernet.resize`."""
-        before, self.channels = self.channels, self.channels * self.partial // partial
-        self.partial = partial
-        for convolution, norm in self.layers():
-            weight = convolution.weight
-            edges = len(weight) // before
-            weight.data = weight.new_zeros(edges * self.channels, self.channels, *weight.shape[2:])
-            if norm.running_mean is not None:
-                norm.running_mean = weight.new_zeros(edges * self.channels)
-                norm.running_var = weight.new_ones(edges * self.channels)
-        self.box = self.box.new_ones(self.channels, 1, 3, 3)
-
-
-class Reduction(nn.Module):
-    """The fixed residual block that halves the resolution and widens the channels; the same in every network."""
-
-    def __init__(self, c_in: int, c_out: int) -> None:
-        super().__init__()
-        self.conv_a = Convolution(c_in, c_out, 3, stride=2)
-        self.norm_a = BatchNorm(c_out)
-        self.conv_b = Convolution(c_out, c_out, 3)
-        self.norm_b = BatchNorm(c_out)
-        self.shortcut = Convolution(c_in, c_out, 1)
-
-    def forward(self, x: Tensor, norm: Norm) -> Tensor:
-        """Map (B, C, H, W) to (B, 2C, ⌈H/2⌉, ⌈W/2⌉); the shortcut pools 2x2, an odd last row or column being its own.
-
-        NAS-Bench-201 only knows even sizes, where this is its block exactly.
-        """
-        y: Tensor = self.norm_a(self.conv_a(F.relu(x)), norm)
-        y = self.norm_b(self.conv_b(F.relu(y)), norm)
-        pooled = F.avg_pool2d(x, 2, 2, 0, ceil_mode=True, count_include_pad=False)
-        shortcut: Tensor = self.shortcut(pooled)
-        return y + shortcut
-
-
-class Convolution(nn.Module):
-    """A convolution without bias, "same" padding; its weight is drawn later (`initialise`)."""
-
-    def __init__(self, c_in: int, c_out: int, kernel: int, *, stride: int = 1) -> None:
-        super().__init__()
-        self.stride, self.padding = stride, kernel // 2
-        self.weight = nn.Parameter(torch.empty(c_out, c_in, kernel, kernel))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C_in, H, W) to (B, C_out, H/stride, W/stride)."""
-        return F.conv2d(x, self.weight, stride=self.stride, padding=self.padding)
-
-
-class BatchNorm(nn.Module):
-    """Batch norm whose statistics are chosen at each call (`Norm`) and whose scale may be given.
-
-    Args:
-        channels: the number of channels.
-        affine: whether it learns a scale and a shift.
-        track: whether it keeps running statistics.
-    """
-
-    running_mean: Tensor | None
-    running_var: Tensor | None
-
-    def __init__(self, channels: int, *, affine: bool = True, track: bool = True) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
-        self.register_buffer("running_mean", torch.zeros(channels) if track else None)
-        self.register_buffer("running_var", torch.ones(channels) if track else None)
-
-    def forward(self, x: Tensor, norm: Norm, scale: Tensor | None = None) -> Tensor:
-        """Normalise (B, channels, H, W); `scale` (channels,) takes the place of the learnt one."""
-        weight = self.weight if scale is None else scale
-        by_batch = norm != "running" or self.running_mean is None
-        mean, var = (None, None) if norm == "batch" else (self.running_mean, self.running_var)
-        return F.batch_norm(x, mean, var, weight, self.bias, by_batch, MOMENTUM, EPSILON)
-
-
 def build_skeleton(network: Skeleton, config: SupernetConfig, make_cell: Callable[[int], nn.Module]) -> None:
     """Give `network` what every network of the benchmark has; `make_cell(channels)` makes a cell of a stage."""
     c, n = config.channels, config.cells_per_stage
@@ -512,16 +318,6 @@ def build_skeleton(network: Skeleton, config: SupernetConfig, make_cell: Callabl
     network.blocks = nn.ModuleList(blocks)
     network.head_norm = BatchNorm(4 * c)
     network.classifier = nn.Linear(4 * c, config.num_classes, device="meta").to_empty(device="cpu")
-
-
-def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw the weights of convolutions and linear layers (and biases of these) from U(-1/√fan_in, 1/√fan_in)."""
-    for module in network.modules():
-        if isinstance(module, (Convolution, nn.Linear)):
-            bound = 1 / math.sqrt(module.weight[0].numel())
-            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
-            if isinstance(module, nn.Linear):
-                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
 
 
 def classify(x: Tensor, norm_layer: BatchNorm, classifier: nn.Linear, norm: Norm) -> Tensor:
@@ -538,19 +334,3 @@ def check_mixture(mixture: Tensor, cells: int) -> None:
     """
     if mixture.shape not in ((E, O), (cells, E, O)):
         raise ValueError(f"a mixture has shape ({E}, {O}) or ({cells}, {E}, {O}); got {tuple(mixture.shape)}")
-
-
-def window_sizes(x: Tensor) -> Tensor:
-    """(H, W): the number of pixels of `x` (B, C, H, W) under a 3x3 window at each place, padding not counted."""
-    rows, columns = (
-        3.0 - (position == 0).to(x.dtype) - (position == n - 1).to(x.dtype)
-        for n in x.shape[-2:]
-        for position in [torch.arange(n, device=x.device)]
-    )
-    sizes: Tensor = rows[:, None] * columns
-    return sizes
-
-
-def count_weights(network: nn.Module) -> int:
-    """The number of trainable numbers in a network."""
-    return sum(p.numel() for p in network.parameters())

@@ -29,9 +29,10 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Batch, SelectionData, TrainedSupernet
 from dartboard.benchmark.epochs import steps_of_epoch
 from dartboard.benchmark.images import ImageSplit, load_images, search_halves
+from dartboard.benchmark.partial import build_supernet
 from dartboard.benchmark.space import Cell, E
 from dartboard.benchmark.streams import stream
-from dartboard.benchmark.supernet import SupernetConfig, build_supernet
+from dartboard.benchmark.supernet import SupernetConfig
 from dartboard.harness.devices import describe_device, find_device, tf32
 from dartboard.harness.grid import Method
 from dartboard.harness.prepare import prepare_selector

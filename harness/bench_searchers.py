@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from dartboard.benchmark.catalogue import Entry
 from dartboard.benchmark.contracts import Batch, Searcher
 from dartboard.benchmark.errors import unknown
+from dartboard.benchmark.partial import build_supernet
 from dartboard.benchmark.streams import stream
-from dartboard.benchmark.supernet import SupernetConfig, build_supernet
+from dartboard.benchmark.supernet import SupernetConfig
 from dartboard.harness.bench import CLOCKS, Settings, interleave, measure_memory, quartiles
 from dartboard.harness.grid import Method
 from dartboard.harness.plugins import catalogues

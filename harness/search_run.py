@@ -15,9 +15,10 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Searcher, Selection, SelectionData, Selector, TrainedSupernet
 from dartboard.benchmark.epochs import EpochMeter, EpochResult, steps_of_epoch
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.partial import build_supernet
 from dartboard.benchmark.space import Cell
 from dartboard.benchmark.streams import derive, stream
-from dartboard.benchmark.supernet import Supernet, SupernetConfig, build_supernet
+from dartboard.benchmark.supernet import Supernet, SupernetConfig
 from dartboard.harness.checkpoints import FileJournal, load_state, save_state
 from dartboard.harness.diagnose import PreparedDiagnostic, measure, missing, of_epoch, one_line
 from dartboard.harness.diagnostics._subject import CellPass, Subject

@@ -11,8 +11,9 @@ import torch
 from dartboard.benchmark.contracts import Searcher, StepResult, TrainedSupernet
 from dartboard.benchmark.epochs import BatchProtocol, steps_of_epoch
 from dartboard.benchmark.images import ImageSplit
+from dartboard.benchmark.partial import build_supernet
 from dartboard.benchmark.streams import stream
-from dartboard.benchmark.supernet import Supernet, SupernetConfig, build_supernet
+from dartboard.benchmark.supernet import Supernet, SupernetConfig
 from dartboard.searchers._training import resolve_protocol
 from dartboard.searchers.darts_v1 import Config, DartsV1
 

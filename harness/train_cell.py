@@ -17,10 +17,11 @@ import torch.nn.functional as F
 
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.images import ImageSet, ImageSplit, search_halves, whole_split
+from dartboard.benchmark.layers import count_weights
 from dartboard.benchmark.reference import Network
 from dartboard.benchmark.space import Cell
 from dartboard.benchmark.streams import stream
-from dartboard.benchmark.supernet import SupernetConfig, count_weights
+from dartboard.benchmark.supernet import SupernetConfig
 from dartboard.harness.checkpoints import load_state, save_state
 from dartboard.searchers._training import cosine
 

@@ -11,7 +11,7 @@ weight decay. λ is the protocol's `architecture_decay`: 1e-3, which suits `l2`;
 
 By default this is the plain search that, its authors say, made their NAS-Bench-201 table. The progressive search has
 stages of equal length, each with a K and a number of operations: one channel in K passes through the operations of an
-edge (see `dartboard.benchmark.supernet`), of which only those with the largest α are left. Where a stage with a smaller
+edge (see `dartboard.benchmark.partial`), of which only those with the largest α are left. Where a stage with a smaller
 K begins, the convolutions of C/K channels become those of C/K' by copies of channels drawn at random, inputs and
 outputs each for themselves, running statistics and momentum alike; nothing is rescaled, so the network computes
 something else. In the first fifth of each stage α rests. Published: K = 4, then 2; five operations, then three.
@@ -36,9 +36,10 @@ from torch.distributions import Dirichlet
 
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError, unknown
+from dartboard.benchmark.partial import PartialCell, PartialSupernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off
-from dartboard.benchmark.supernet import PartialCell, PartialSupernet, Supernet, SupernetConfig
+from dartboard.benchmark.supernet import Supernet, SupernetConfig
 from dartboard.searchers._training import (
     PROTOCOLS,
     Bilevel,

@@ -28,8 +28,9 @@ import torch
 
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.partial import PartialSupernet
 from dartboard.benchmark.space import E
-from dartboard.benchmark.supernet import PartialSupernet, Supernet, SupernetConfig
+from dartboard.benchmark.supernet import Supernet, SupernetConfig
 from dartboard.searchers._training import PROTOCOLS, Bilevel, Half, Protocol, architecture_adam, look
 
 

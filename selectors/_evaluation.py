@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dartboard.benchmark.contracts import Cache, Result, SelectionData
+from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.streams import stream
-from dartboard.benchmark.supernet import MixedNetwork, Norm, Supernet
+from dartboard.benchmark.supernet import MixedNetwork, Supernet
 from dartboard.selectors._passes import Passes
 
 Batches: TypeAlias = Iterable[tuple[Tensor, Tensor]]

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dartboard.benchmark.contracts import Cache, Result
+from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import E, O
-from dartboard.benchmark.supernet import Norm
 from dartboard.selectors._evaluation import kept
 
 

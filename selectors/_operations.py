@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dartboard.benchmark.layers import Norm, window_sizes
+from dartboard.benchmark.partial import PartialCell
 from dartboard.benchmark.reference import KERNEL, ROWS_BY_SOURCE
 from dartboard.benchmark.space import CONV1X1, CONV3X3, POOL, SKIP, E, O
-from dartboard.benchmark.supernet import Norm, PartialCell, SearchCell, Supernet, _Weights, window_sizes
+from dartboard.benchmark.supernet import SearchCell, SourceWeights, Supernet
 
 Watch = Callable[[int, int, int, Tensor], Tensor]
 """Called with (cell, edge, operation, output (B, C, H, W)); the tensor it returns takes the output's place.
@@ -58,7 +60,7 @@ class ObservedCell(SearchCell):
     place: int  # which of the search cells this is
 
     def leave(
-        self, source: int, value: Tensor, weight: _Weights, norm: Norm, totals: Sequence[Tensor]
+        self, source: int, value: Tensor, weight: SourceWeights, norm: Norm, totals: Sequence[Tensor]
     ) -> Sequence[Tensor]:
         """As `SearchCell.leave`, but for `watch`."""
         active = F.relu(value)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dartboard.benchmark.errors import InputError, unknown
+from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import NONE, Cell
-from dartboard.benchmark.supernet import Norm
 
 ConfigT = TypeVar("ConfigT")
 

@@ -19,19 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dartboard.benchmark.layers import EPSILON, MOMENTUM, BatchNorm, Convolution, Norm, window_sizes
 from dartboard.benchmark.reference import ROWS_BY_SOURCE
 from dartboard.benchmark.space import CONV1X1, CONV3X3, EDGES, NONE, POOL, SKIP
-from dartboard.benchmark.supernet import (
-    EPSILON,
-    MOMENTUM,
-    BatchNorm,
-    Convolution,
-    Norm,
-    SearchCell,
-    Supernet,
-    classify,
-    window_sizes,
-)
+from dartboard.benchmark.supernet import SearchCell, Supernet, classify
 
 Rows: TypeAlias = tuple[tuple[float, ...], ...]
 """The mixing weights of one cell on the host, edge by edge; a node's value depends on the rows before the next node."""

@@ -26,7 +26,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from dartboard.benchmark.supernet import BatchNorm, Norm, PartialSupernet, Reduction, SearchCell, Supernet, initialise
+from dartboard.benchmark.layers import BatchNorm, Norm, Reduction, initialise
+from dartboard.benchmark.partial import PartialSupernet
+from dartboard.benchmark.supernet import SearchCell, Supernet
 
 
 def untrained(supernet: Supernet, generator: torch.Generator) -> Supernet:

@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
+from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import NONE, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
-from dartboard.benchmark.supernet import Norm, SearchCell
+from dartboard.benchmark.supernet import SearchCell
 from dartboard.selectors._budget import Knob, images_in
 from dartboard.selectors._operations import observed
 from dartboard.selectors._options import Configured, require_at_least, require_one_of

@@ -29,9 +29,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
+from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
-from dartboard.benchmark.supernet import Norm
 from dartboard.selectors._budget import Knob, images_in, valid_images
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates

@@ -32,9 +32,10 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.layers import MOMENTUM, BatchNorm
 from dartboard.benchmark.space import NONE, SPACE_SIZE, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
-from dartboard.benchmark.supernet import MOMENTUM, BatchNorm, MixedNetwork
+from dartboard.benchmark.supernet import MixedNetwork
 from dartboard.selectors._budget import Knob, images_in, valid_images
 from dartboard.selectors._evaluation import score_mixtures, shared_batches
 from dartboard.selectors._options import Configured, require_at_least, require_one_of

@@ -30,9 +30,10 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.epochs import EpochMeter, steps_of_epoch
+from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import OPERATIONS, Cell, E, O
 from dartboard.benchmark.streams import derive, split_off, stream
-from dartboard.benchmark.supernet import MixedNetwork, Norm
+from dartboard.benchmark.supernet import MixedNetwork
 from dartboard.selectors._budget import Knob, epoch_images, valid_images
 from dartboard.selectors._evaluation import score_mixtures, without_each
 from dartboard.selectors._options import Configured, Looks, require_at_least, require_one_of, require_positive

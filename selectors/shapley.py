@@ -31,9 +31,9 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
-from dartboard.benchmark.supernet import Norm
 from dartboard.selectors._budget import Knob, images_in
 from dartboard.selectors._evaluation import Scores, score_mixtures
 from dartboard.selectors._options import Configured, choose, require_at_least, require_one_of

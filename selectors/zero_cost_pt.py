@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
+from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import NONE, OPERATIONS, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
-from dartboard.benchmark.supernet import Norm, Supernet
+from dartboard.benchmark.supernet import Supernet
 from dartboard.selectors._budget import Knob, images_in
 from dartboard.selectors._evaluation import without_each
 from dartboard.selectors._options import Configured, require_at_least, require_one_of

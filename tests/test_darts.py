@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.reference import ReferenceSupernet
 from dartboard.benchmark.space import E, O
-from dartboard.benchmark.supernet import Norm, Supernet, SupernetConfig
+from dartboard.benchmark.supernet import Supernet, SupernetConfig
 from dartboard.searchers import darts_v1, darts_v2
 from dartboard.searchers._training import Bilevel, Protocol, resolve_protocol
 from dartboard.searchers.darts_v1 import DartsV1

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.reference import ReferenceCell, ReferenceSupernet
 from dartboard.benchmark.space import EDGES, SKIP, E, O
 from dartboard.benchmark.streams import stream
-from dartboard.benchmark.supernet import Norm
 from dartboard.harness.toys import toy_supernet
 from dartboard.searchers._training import resolve_protocol
 from dartboard.searchers.darts_minus import Config, DartsMinus, beta_of, with_auxiliary

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from dartboard.benchmark import supernet as supernet_module
+from dartboard.benchmark import layers
 from dartboard.benchmark.contracts import SelectionData, TrainedSupernet
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.ground_truth import GroundTruth
@@ -284,7 +284,7 @@ def test_agreement_is_the_mean_cosine_of_pairs() -> None:
 
 def sharp_network(cells_per_stage: int, monkeypatch: pytest.MonkeyPatch) -> Supernet:
     """A supernet whose batch norm adds next to nothing to the variance."""
-    monkeypatch.setattr(supernet_module, "EPSILON", 1e-13)
+    monkeypatch.setattr(layers, "EPSILON", 1e-13)
     config = SupernetConfig(channels=4, cells_per_stage=cells_per_stage, num_classes=3)
     return Supernet(config, generator=stream(0, "net"), dtype=torch.float64)
 

@@ -11,9 +11,10 @@ from torch.distributions import Dirichlet, kl_divergence
 
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.partial import PartialCell, build_supernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import stream
-from dartboard.benchmark.supernet import PartialCell, Supernet, SupernetConfig, build_supernet
+from dartboard.benchmark.supernet import Supernet, SupernetConfig
 from dartboard.harness.grid import Method
 from dartboard.harness.guard import differences, flat
 from dartboard.harness.prepare import prepare_searcher

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import SelectionData, TrainedSupernet
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import NONE, E, O
 from dartboard.benchmark.streams import stream
-from dartboard.benchmark.supernet import Norm
 from dartboard.harness.toys import toy_images, toy_trained
 from dartboard.selectors._gradients import SupernetLoss, gates, logits, shifts
 from dartboard.selectors.first_order import Config, FirstOrder

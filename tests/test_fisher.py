@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dartboard.benchmark.contracts import SelectionData
+from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.reference import Operation, ReferenceSupernet
 from dartboard.benchmark.space import NONE, E, O
 from dartboard.benchmark.streams import stream
-from dartboard.benchmark.supernet import Norm
 from dartboard.harness.toys import toy_images, toy_trained
 from dartboard.selectors._operations import observed
 from dartboard.selectors.fisher import Config, Fisher

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 
 from dartboard.benchmark.contracts import SelectionData
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.layers import BatchNorm
 from dartboard.benchmark.reference import Network
 from dartboard.benchmark.space import NONE, SPACE_SIZE, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
-from dartboard.benchmark.supernet import BatchNorm
 from dartboard.harness.toys import toy_images, toy_trained
 from dartboard.selectors.one_shot_best import Config, OneShotBest, evolve, random_cells, re_estimate
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.partial import PartialSupernet, build_supernet, edge_weights
 from dartboard.benchmark.space import E
 from dartboard.benchmark.streams import stream
-from dartboard.benchmark.supernet import PartialSupernet, Supernet, SupernetConfig, build_supernet, edge_weights
+from dartboard.benchmark.supernet import Supernet, SupernetConfig
 from dartboard.harness.grid import Method
 from dartboard.harness.prepare import prepare_searcher
 from dartboard.searchers._catalogue import SEARCHERS

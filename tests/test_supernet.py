@@ -15,20 +15,11 @@ from torch.func import functional_call
 
 from dartboard.benchmark import costs
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.layers import Norm, count_weights, window_sizes
+from dartboard.benchmark.partial import PartialCell, PartialSupernet, build_supernet, edge_weights
 from dartboard.benchmark.reference import Network, ReferenceSupernet
 from dartboard.benchmark.space import EDGES, OPERATIONS, Cell
-from dartboard.benchmark.supernet import (
-    Norm,
-    PartialCell,
-    PartialSupernet,
-    SearchCell,
-    Supernet,
-    SupernetConfig,
-    build_supernet,
-    count_weights,
-    edge_weights,
-    window_sizes,
-)
+from dartboard.benchmark.supernet import SearchCell, Supernet, SupernetConfig
 
 NORMS: tuple[Norm, ...] = ("train", "batch", "running")
 

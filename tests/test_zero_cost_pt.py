@@ -14,10 +14,12 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import SelectionData
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.layers import BatchNorm, Norm
+from dartboard.benchmark.partial import build_supernet
 from dartboard.benchmark.reference import ReferenceSupernet
 from dartboard.benchmark.space import CONV1X1, CONV3X3, NONE, OPERATIONS, SKIP, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
-from dartboard.benchmark.supernet import BatchNorm, Norm, Supernet, SupernetConfig, build_supernet
+from dartboard.benchmark.supernet import Supernet, SupernetConfig
 from dartboard.harness.toys import toy_images, toy_supernet, toy_trained
 from dartboard.selectors._zero_cost import ActivationCodes, SynapticFlow, agreement, untrained
 from dartboard.selectors.zero_cost_pt import Config, ZeroCostPT

@@ -27,9 +27,10 @@ import torch
 from torch import Tensor
 
 from dartboard.benchmark.epochs import EpochMeter, steps_of_epoch
+from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import Cell
 from dartboard.benchmark.streams import derive
-from dartboard.benchmark.supernet import MixedNetwork, Norm
+from dartboard.benchmark.supernet import MixedNetwork
 from dartboard.harness.diagnostics._subject import Measurement, Subject
 from dartboard.selectors._evaluation import score_mixtures
 from dartboard.selectors._options import require_at_least, require_positive
