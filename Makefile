@@ -39,7 +39,7 @@ unit: setup
 gate: setup
 	rm -rf .gate
 	$(BIN)/dartboard run smoke --out .gate --device cpu --no-report
-	$(BIN)/dartboard run smoke-searchers --out .gate --device cpu
+	$(BIN)/dartboard run smoke-searchers --out .gate --device cpu --no-report
 	$(BIN)/dartboard check .gate --baseline tests/golden/smoke-baseline.json
 
 clean:
