@@ -19,11 +19,19 @@ only looked at, for the record. α rests in the first fifth of the epochs; then 
 
 Published for the DARTS space with 50 epochs, otherwise as `ucla`; a search on NAS-Bench-201 was not found.
 
-Differences from the paper: it was read through its released code, which has MGS alone. There c_i is also divided by a
-density of u_i plus 1e-4, which as coded is a constant in all but name (its main term is about e⁻¹⁵ for 30 logits); the
-weights that it trains for f are not those that it then judges (the optimiser holds others), and their batches are of
-the half that α is judged on. None of this is here. RS and GLD are from the formulas; their figures here are our own:
-as many draws as MGS, steps of about its length.
+The u_i of MGS are a proposal, from which c estimates the mean of p(u) ∝ exp(-f(α + u)/τ); for that, c_i is to be
+divided by the proposal's density. `form="released"` is the code: it divides by a density plus 1e-4, which as coded is a
+constant in all but name (its main term is about e⁻¹⁵ for 30 logits), so that c is the softmax above, and its u_i blends
+two normal draws. `form="paper"` is what this stands for, the mixture of the two and its density,
+
+    u_i ~ q = (1-λ) N(-∇_α L_val(θ, α), σ²) + λ N(0, σ²),    c = softmax(-f(α + u)/τ - ln q(u))
+
+where ln q of 30 logits varies by √15 from draw to draw, so that of four draws one often has most of the weight.
+
+Differences from the paper: it was read through its released code, which has MGS alone, and a description. In the code
+the weights that it trains for f are not those that it then judges (the optimiser holds others), and their batches are
+of the half that α is judged on; neither is here. RS and GLD are from the formulas; their figures here are our own: as
+many draws as MGS, steps of about its length.
 """
 
 from __future__ import annotations
@@ -54,6 +62,7 @@ from dartboard.searchers._training import (
 OWN_PROTOCOL: Mapping[str, Mapping[str, Any]] = {"ucla": {"epochs": 50}}
 
 Variant = Literal["mgs", "rs", "gld"]
+Form = Literal["released", "paper"]
 
 RADIUS: Mapping[str, float] = {"mgs": 0.025, "rs": 0.025, "gld": 0.2}
 """σ, μ and R; `mgs` as published."""
@@ -64,7 +73,7 @@ class Config:
     """ZARTS; a figure that is None has the value beside it, and belongs to the variant named there alone.
 
     Raises:
-        InputError: when a number is out of range or another variant's, or `variant` is not one of its choices.
+        InputError: when a number is out of range or another variant's, or a word is not one of its choices.
     """
 
     protocol: Protocol = field(default_factory=lambda: resolve_protocol({}, OWN_PROTOCOL)[0])
@@ -76,10 +85,14 @@ class Config:
     temperature: float | None = None  # τ of mgs, 0.01
     blend: float | None = None  # λ of mgs, 0.001
     rate: float | None = None  # ξ of rs, 1
+    form: Form = "released"  # of mgs: whether the draws' density counts
 
     def __post_init__(self) -> None:
-        if self.variant not in get_args(Variant):
-            raise unknown("variant", str(self.variant), get_args(Variant))
+        for name, choices in (("variant", get_args(Variant)), ("form", get_args(Form))):
+            if getattr(self, name) not in choices:
+                raise unknown(name, str(getattr(self, name)), choices)
+        if self.form != "released" and self.variant != "mgs":
+            raise InputError(f"form belongs to the variant 'mgs', and this is {self.variant!r}; got {self.form!r}")
         for name in ("inner_steps", "samples"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is at least 1; got {getattr(self, name)}")
@@ -107,9 +120,24 @@ def guided(gradient: Tensor, deviation: float, blend: float, samples: int, gener
     return (1 - blend) * (own - gradient) + blend * other
 
 
-def guided_step(moves: Tensor, losses: Tensor, temperature: float) -> Tensor:
-    """(E, O): Σ_i c_i u_i of MGS, for u (N, E, O) and f(α + u) (N,)."""
-    step: Tensor = torch.tensordot((-losses / temperature).softmax(0), moves, dims=1)
+def mixed(gradient: Tensor, deviation: float, blend: float, samples: int, generator: torch.Generator) -> Tensor:
+    """(N, E, O): u_i ~ q, around 0 with the probability `blend`, else around -`gradient` (E, O)."""
+    noise = deviation * normal(generator, samples, gradient)
+    around = torch.rand(samples, generator=generator, dtype=torch.float64) >= blend
+    return noise - around.to(gradient.device).view(-1, *[1] * gradient.dim()) * gradient
+
+
+def log_density(moves: Tensor, gradient: Tensor, deviation: float, blend: float) -> Tensor:
+    """(N,): ln q(u), but for a constant, for u (N, E, O)."""
+    near, far = ((each / deviation).square().flatten(1).sum(1) / 2 for each in (moves + gradient, moves))
+    shares = [math.log(share) if share else -math.inf for share in (1 - blend, blend)]
+    return torch.logaddexp(shares[0] - near, shares[1] - far)
+
+
+def guided_step(moves: Tensor, losses: Tensor, temperature: float, log_density: Tensor | None = None) -> Tensor:
+    """(E, O): Σ_i c_i u_i of MGS, for u (N, E, O), f(α + u) (N,) and ln q(u) (N,), which None leaves out."""
+    logs = -losses / temperature if log_density is None else -losses / temperature - log_density
+    step: Tensor = torch.tensordot(logs.softmax(0), moves, dims=1)
     return step
 
 
@@ -222,8 +250,11 @@ class Zarts(WeightSharing):
         temperature = 0.01 if config.temperature is None else config.temperature
         blend = 1e-3 if config.blend is None else config.blend
         (gradient,) = torch.autograd.grad(loss, [self.alpha])
-        moves = guided(gradient, self.radius, blend, config.samples, self.generator)
+        weighed = config.form == "paper"
+        moves = (mixed if weighed else guided)(gradient, self.radius, blend, config.samples, self.generator)
         losses = torch.stack([outcome(alpha + move) for move in moves])
+        if weighed and self.radius:  # which is 0 where a selector trains on: then there is no density
+            return alpha + guided_step(moves, losses, temperature, log_density(moves, gradient, self.radius, blend))
         return alpha + guided_step(moves, losses, temperature)
 
     def random_search(self, loss: Tensor, outcome: Callable[[Tensor], Tensor]) -> Tensor:  # noqa: ARG002  (needs no gradient)

@@ -18,7 +18,7 @@ from dartboard.benchmark.space import NONE, E, O
 from dartboard.benchmark.streams import stream
 from dartboard.harness.toys import toy_epoch, toy_supernet
 from dartboard.searchers._training import resolve_protocol
-from dartboard.searchers.gaea import Config, Gaea, exponentiated_step
+from dartboard.searchers.gaea import Config, Gaea, entropic_gradient, exponentiated_step
 
 
 def make(**options: object) -> Gaea:
@@ -55,7 +55,7 @@ def test_unclamped_steps_are_the_softmax_of_the_accumulated_gradients(each: list
 def test_a_step_stays_on_the_simplex_and_away_from_its_border(gradient: np.ndarray, start: np.ndarray) -> None:
     """Rows sum to 1 and no entry is 0, however strong the gradient; the released operation, written out, agrees."""
     theta = torch.from_numpy(start).softmax(-1)
-    moved = exponentiated_step(theta, torch.from_numpy(gradient), 0.1)
+    moved = exponentiated_step(theta, torch.from_numpy(gradient), 0.1, smallest=1e-5)
     literal = np.maximum(theta.numpy() * np.exp(-0.1 * gradient), 1e-5)
     literal /= literal.sum(1, keepdims=True)
     np.testing.assert_allclose(moved.numpy(), literal, rtol=1e-12, atol=0)
@@ -99,6 +99,54 @@ def test_the_mixture_follows_the_validation_loss(protocol: str) -> None:
     )
 
 
+@settings(max_examples=50, deadline=None)
+@given(start=gradients(), each=st.lists(gradients(), max_size=8), strength=st.floats(0, 2))
+def test_the_entropic_term_draws_the_logarithms_together(
+    start: np.ndarray, each: list[np.ndarray], strength: float
+) -> None:
+    """Unclamped, ln θ follows z ← (1 - ηλ)z - ηg from its start, but for a constant of each row: θ is its softmax."""
+    theta, logs = torch.from_numpy(start).softmax(-1), torch.from_numpy(start)
+    for gradient in map(torch.from_numpy, each):
+        total = gradient + strength * entropic_gradient(theta)
+        theta = exponentiated_step(theta, total, 0.1, smallest=0.0)
+        logs = (1 - 0.1 * strength) * logs - 0.1 * gradient
+    torch.testing.assert_close(theta, logs.softmax(-1), rtol=1e-10, atol=1e-14)
+
+
+def test_the_entropic_gradient_is_that_of_the_divergence_from_uniform() -> None:
+    """By autograd it is ∇ Σ_e KL(θ_e ‖ uniform), of four operations where `none` is excluded, which stays at 0."""
+    theta = torch.randn(E, O, generator=torch.Generator().manual_seed(0), dtype=torch.float64).softmax(-1)
+    theta.requires_grad_()
+    for rows in (theta, theta[:, 1:]):
+        even = torch.full_like(rows, 1 / rows.shape[1])
+        divergence = torch.nn.functional.kl_div(even.log(), rows, reduction="sum")
+        (expected,) = torch.autograd.grad(divergence, [theta])
+        kept = torch.zeros_like(theta.detach())
+        kept[:, -rows.shape[1] :] = rows.detach()
+        torch.testing.assert_close(entropic_gradient(kept), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("entropy", "smallest"), [(0.5, 1e-5), (0.5, 0.0), (0.0, 0.05)])
+def test_the_released_step_written_out(entropy: float, smallest: float) -> None:
+    """The step of θ is the released code's, by autograd on loss and term together: multiply, raise, divide."""
+    searcher, valid = make(entropy=entropy, smallest=smallest, exclude_none=True), batch(1)
+    with torch.no_grad():
+        rows = 3 * torch.randn(E, O - 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        searcher.theta[:, 1:] = rows.softmax(-1)
+    theta = searcher.mixture().detach().clone().requires_grad_()
+    logits = searcher.supernet(valid.images, theta, "batch")
+    term = (theta[:, 1:] * (theta[:, 1:] / (1 / 4)).log()).sum()
+    (torch.nn.functional.cross_entropy(logits, valid.labels) + entropy * term).backward()
+    assert theta.grad is not None
+    expected = (theta * (-0.1 * theta.grad).exp()).detach()[:, 1:].clamp(min=smallest)
+    searcher.begin_epoch(0, torch.Generator())
+    searcher.architecture_step(batch(0), valid)
+    assert bool((searcher.mixture()[:, NONE] == 0).all())
+    torch.testing.assert_close(
+        searcher.mixture()[:, 1:].detach(), expected / expected.sum(-1, keepdim=True), rtol=1e-10, atol=1e-12
+    )
+
+
 def test_in_bilevel_the_halves_keep_their_places() -> None:
     """The mixture sees the validation batch, then the weights see the training batch, in every step."""
     assert seen(make(), epoch=0) == ["valid", "train"] * 3
@@ -138,8 +186,13 @@ def test_the_cosine_is_twice_as_long_as_the_search() -> None:
 
 
 def test_wrong_options_are_refused() -> None:
-    """A variant that is none, a cosine shorter than the search."""
+    """A variant that is none, a cosine shorter than the search, a floor or a term out of range."""
     with pytest.raises(InputError, match="'joint'"):
         Config(variant="joint")  # type: ignore[arg-type]  # the wrong value is the point
     with pytest.raises(InputError, match=r"cosine_length is at least 1; got 0\.5"):
         Config(cosine_length=0.5)
+    for smallest in (-1.0, 0.2):
+        with pytest.raises(InputError, match=rf"smallest is at least 0 and below 0\.2; got {smallest}"):
+            Config(smallest=smallest)
+    with pytest.raises(InputError, match=r"entropy is not negative; got -1\.0"):
+        Config(entropy=-1.0)

@@ -6,9 +6,11 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import multivariate_normal
 from torch import Tensor
 
 from dartboard.benchmark.contracts import Batch
@@ -29,6 +31,8 @@ from dartboard.searchers.zarts import (
     excursion,
     guided,
     guided_step,
+    log_density,
+    mixed,
     normal,
     random_search_gradient,
     shrinking,
@@ -109,6 +113,70 @@ def test_mgs_moves_lie_around_minus_the_gradient() -> None:
     assert float((moves.mean(0) + 0.75 * gradient).abs().max()) < 5 * (variance / 50_000) ** 0.5
     assert float((moves.var(0) - variance).abs().max()) < 5 * variance * (2 / 50_000) ** 0.5
     assert torch.equal(guided(gradient, 0.0, 0.25, 2, seeded(3)), torch.stack([-0.75 * gradient] * 2))
+
+
+def densities(moves: Tensor, gradient: Tensor, deviation: float, blend: float) -> np.ndarray:
+    """(N,): q by SciPy."""
+    parts = [multivariate_normal(mean=m.numpy(), cov=deviation**2) for m in (-gradient, torch.zeros_like(gradient))]
+    near, far = (np.atleast_1d(part.pdf(moves.numpy())) for part in parts)
+    return (1 - blend) * near + blend * far
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.3, 1.0])
+def test_the_papers_moves_come_from_the_mixture_and_their_density_is_its(blend: float) -> None:
+    """Mean -(1 - λ)g, covariance σ²I + λ(1 - λ)ggᵀ; ln q is SciPy's up to one constant."""
+    gradient, deviation, count = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64), 0.4, 40_000
+    moves = mixed(gradient, deviation, blend, count, seeded(3))
+    variance = deviation**2 * torch.eye(3) + blend * (1 - blend) * torch.outer(gradient, gradient)
+    # Five standard errors of a mean; of a product of centred entries, with a fourth moment below 30 here.
+    assert float((moves.mean(0) + (1 - blend) * gradient).abs().max()) < 5 * (float(variance.max()) / count) ** 0.5
+    assert float((moves.T.cov() - variance).abs().max()) < 5 * (30 / count) ** 0.5
+    ours = log_density(moves[:50], gradient, deviation, blend).numpy()
+    theirs = np.log(densities(moves[:50], gradient, deviation, blend))
+    np.testing.assert_allclose(ours - ours[0], theirs - theirs[0], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("blend", [0.05, 0.5])
+def test_in_the_papers_form_mgs_finds_the_mean_of_the_tempered_loss_wherever_it_draws(blend: float) -> None:
+    """On a quadratic the mean of exp(-f(α + u)/τ) is the way to the least f, -H⁻¹∇f; without ln q it is not found."""
+    f, deviation, temperature, count = Quadratic(), 0.8, 0.2, 200_000
+    gradient, truth = torch.tensor([0.3, -0.2, 0.4], dtype=torch.float64), -torch.linalg.solve(f.h, f.gradient)
+    moves = mixed(gradient, deviation, blend, count, seeded(2))
+    losses, logs = f(f.alpha + moves), log_density(moves, gradient, deviation, blend)
+    weights = (-losses / temperature - logs).softmax(0)
+    error = (weights[:, None].square() * (moves - truth).square()).sum(0).sqrt()  # of a self-normalised mean
+    assert bool((error < 0.02).all())
+    assert bool(((guided_step(moves, losses, temperature, logs) - truth).abs() < 5 * error).all())
+    assert bool(((guided_step(moves, losses, temperature) - truth).abs() > 5 * error).any())
+
+
+def test_an_update_in_the_papers_form_written_out() -> None:
+    """α moves by Σ c u with c ∝ exp(-f/τ)/q(u), q by SciPy, for losses that are given; at σ = 0 by -g."""
+    searcher = make(form="paper", radius=0.1, blend=0.25, temperature=0.5, samples=6)
+    searcher.begin_epoch(0, seeded(8))
+    for seed in range(2):
+        searcher.step(batch(seed), batch(seed + 10))
+    alpha = searcher.alpha.detach().clone()
+    logits = searcher.supernet(batch(6).images, searcher.mixture(), "batch")
+    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, batch(6).labels), [searcher.alpha])
+    asked: list[Tensor] = []
+
+    def outcome(point: Tensor, _: Batch) -> Tensor:
+        asked.append(point)
+        return point.square().sum() + 100
+
+    searcher.outcome = outcome  # type: ignore[method-assign]  # losses that are known
+    searcher.architecture_step(batch(5), batch(6))
+    moves = (torch.stack(asked) - alpha).flatten(1)
+    losses = np.array([float(point.square().sum()) for point in asked])
+    weights = np.exp(-losses / 0.5) / densities(moves, gradient.flatten(), 0.1, 0.25)
+    expected = (weights / weights.sum()) @ moves.numpy()
+    np.testing.assert_allclose((searcher.alpha.detach() - alpha).flatten().numpy(), expected, rtol=1e-6, atol=1e-9)
+    still = make(form="paper", blend=0.0)
+    still.begin_epoch(99, seeded())  # a selector trains on
+    (gradient,) = torch.autograd.grad((loss := (still.alpha * 3).sum()), [still.alpha], retain_graph=True)
+    expected = (still.alpha - gradient).detach().numpy()
+    np.testing.assert_allclose(still.guided(loss, lambda point: point.sum()).numpy(), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("radius", [1e-3, 1.0])
@@ -343,6 +411,8 @@ def test_the_contract_holds_where_alpha_moves_in_every_step(variant: str, name: 
             "temperature belongs to the variant 'mgs', and this is 'gld'; got 1.0",
         ),
         ({"rate": 1.0}, "rate belongs to the variant 'rs', and this is 'mgs'; got 1.0"),
+        ({"form": "papers"}, "unknown form 'papers'; did you mean 'paper'"),
+        ({"form": "paper", "variant": "rs"}, "form belongs to the variant 'mgs', and this is 'rs'; got 'paper'"),
         ({"warm_up": 10}, "warm_up is a share between 0 and 1; got 10"),
     ],
 )
