@@ -228,7 +228,7 @@ def _thresholds(content: Mapping[str, Any]) -> dict[str, float]:
     """The thresholds of failure modes that the grid sets, found to be some."""
     section: dict[str, float] = dict(content.get("thresholds", {}))
     if section:
-        from dartboard.results.failure_modes import thresholds
+        from dartboard.results.failure_modes.thresholds import thresholds
 
         thresholds(section)
     return section

@@ -8,7 +8,8 @@ from typing import Any
 from dartboard.results.blame import blame, contrasts, criterion_standings
 from dartboard.results.board import Board
 from dartboard.results.csv_files import csv_text, spread_estimate
-from dartboard.results.failure_modes import Verdict, mode
+from dartboard.results.failure_modes.catalogue import mode
+from dartboard.results.failure_modes.verdicts import Verdict
 
 
 def board_tables(boards: Sequence[Board], verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dartboard.results.contents_details import by_criterion, by_method
 from dartboard.results.contents_failures import matrices
 from dartboard.results.contents_published import published_section
 from dartboard.results.document import Block, Document, Items, Section, Table, Text
-from dartboard.results.failure_modes import Verdict
+from dartboard.results.failure_modes.verdicts import Verdict
 from dartboard.results.findings import findings
 from dartboard.results.names import Names
 from dartboard.results.query_searches import query_blocks, query_findings

@@ -10,7 +10,8 @@ from dartboard.results.aggregate import trajectory
 from dartboard.results.blame import contrasts
 from dartboard.results.board import Board
 from dartboard.results.document import Block, Drawn, Entry, Section, Table, Text
-from dartboard.results.failure_modes import Verdict, mode
+from dartboard.results.failure_modes.catalogue import mode
+from dartboard.results.failure_modes.verdicts import Verdict
 from dartboard.results.records import RunRecord, SearchKey
 from dartboard.results.wording import amount, count, estimated, listed, number, seeds
 

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from dartboard.results.board import Board
 from dartboard.results.document import Block, Matrix, Plot, Row, Section, Square, Table, Text
-from dartboard.results.failure_modes import MODES, Mode, Verdict, thresholds_of
+from dartboard.results.failure_modes.case import Mode
+from dartboard.results.failure_modes.catalogue import MODES
+from dartboard.results.failure_modes.thresholds import thresholds_of
+from dartboard.results.failure_modes.verdicts import Verdict
 from dartboard.results.names import Names
 from dartboard.results.wording import count, listed
 

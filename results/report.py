@@ -128,7 +128,7 @@ class _Contents:
 def _contents(run: RunData) -> _Contents:
     from dartboard.results.board import boards
     from dartboard.results.contents import document, findings_of
-    from dartboard.results.failure_modes import verdicts
+    from dartboard.results.failure_modes.verdicts import verdicts
     from dartboard.results.summary import summary, summary_text
     from dartboard.results.tables import tables
 

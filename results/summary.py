@@ -14,7 +14,8 @@ from typing import Any, Final, Literal, TypeVar
 from dartboard.benchmark.errors import InputError
 from dartboard.results.blame import blame, contrasts, criterion_standings
 from dartboard.results.board import Board
-from dartboard.results.failure_modes import Verdict, mode, tally
+from dartboard.results.failure_modes.catalogue import mode
+from dartboard.results.failure_modes.verdicts import Verdict, tally
 from dartboard.results.rundata import RunData
 from dartboard.results.statistics import Estimate
 

@@ -387,7 +387,7 @@ def test_a_folder_of_another_grid_is_refused(whole: Path) -> None:
 
 def test_thresholds_may_change_from_one_sitting_to_the_next(tmp_path: Path) -> None:
     """They are in the header for the report, change no record, and so are no other grid."""
-    from dartboard.results.failure_modes import thresholds_of
+    from dartboard.results.failure_modes.thresholds import thresholds_of
     from dartboard.results.rundata import read_run
 
     engine(tmp_path, selectors=("magnitude",)).run()
