@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from dartboard.benchmark.errors import InputError
 from dartboard.results import statistics as st
 from dartboard.results.aggregate import Group, Trajectory, best_in_table, collapsed, groups, main_metric, trajectory
-from dartboard.results.blame import undecided
 from dartboard.results.diagnostics import of_trained
+from dartboard.results.judged import undecided
 from dartboard.results.records import QUERIES, EpochRecord, RunRecord, SearchKey
 from dartboard.results.rundata import RunData
 from dartboard.results.statistics import Estimate

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dartboard.results.blame import blame, contrasts, criterion_standings
+from dartboard.results.blame import blame
 from dartboard.results.board import Board
+from dartboard.results.contrasts import contrasts
 from dartboard.results.csv_files import csv_text, spread_estimate
 from dartboard.results.failure_modes.catalogue import mode
 from dartboard.results.failure_modes.verdicts import Verdict
+from dartboard.results.standings import criterion_standings
 
 
 def board_tables(boards: Sequence[Board], verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, str]:

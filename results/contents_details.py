@@ -7,8 +7,8 @@ from typing import Final
 
 from dartboard.benchmark.space import Cell
 from dartboard.results.aggregate import trajectory
-from dartboard.results.blame import contrasts
 from dartboard.results.board import Board
+from dartboard.results.contrasts import contrasts
 from dartboard.results.document import Block, Drawn, Entry, Section, Table, Text
 from dartboard.results.failure_modes.catalogue import mode
 from dartboard.results.failure_modes.verdicts import Verdict

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from dartboard.results import takeaways
 from dartboard.results.aggregate import Chosen, chosen_cells
-from dartboard.results.blame import blame, criterion_standings
+from dartboard.results.blame import blame
 from dartboard.results.board import SHARING, Board
 from dartboard.results.document import Block, Drawn, Plot, Section, Table, Text
 from dartboard.results.names import Names
+from dartboard.results.standings import criterion_standings
 from dartboard.results.wording import (
     choosers,
     count,

@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.strength import average_strength, best_strength, grid, rank_agreement
 from dartboard.results.aggregate import Summary, summarise
-from dartboard.results.blame import undecided
+from dartboard.results.judged import undecided
 from dartboard.results.records import RunRecord
 from dartboard.results.statistics import PairedTest, generator, holm, permutation_test
 from dartboard.results.wording import mean_std

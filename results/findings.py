@@ -18,23 +18,13 @@ from dartboard.results.aggregate import (
     main_metric,
     trajectory,
 )
-from dartboard.results.blame import (
-    BLIND,
-    REFERENCE,
-    Contrast,
-    Extraction,
-    Standings,
-    blame,
-    contrasts,
-    criterion_standings,
-    extractions,
-    judged,
-    rescues,
-    undecided,
-    uniform,
-)
+from dartboard.results.blame import Extraction, blame, extractions
+from dartboard.results.contrasts import Contrast, contrasts
+from dartboard.results.judged import BLIND, REFERENCE, judged, undecided, uniform
 from dartboard.results.records import RunRecord
+from dartboard.results.rescues import rescues
 from dartboard.results.rundata import RunData
+from dartboard.results.standings import Standings, criterion_standings
 from dartboard.results.statistics import Estimate
 from dartboard.results.wording import count, listed, metric_words
 

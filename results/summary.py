@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from dartboard.benchmark.errors import InputError
-from dartboard.results.blame import blame, contrasts, criterion_standings
+from dartboard.results.blame import blame
 from dartboard.results.board import Board
+from dartboard.results.contrasts import contrasts
 from dartboard.results.failure_modes.catalogue import mode
 from dartboard.results.failure_modes.verdicts import Verdict, tally
 from dartboard.results.rundata import RunData
+from dartboard.results.standings import criterion_standings
 from dartboard.results.statistics import Estimate
 
 SCHEMA: Final = "dartboard-summary"

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from dartboard.benchmark.space import EDGES, OPERATIONS
 from dartboard.results.aggregate import Summary, chosen_cells, compare, free_edges, groups
-from dartboard.results.blame import REFERENCE
 from dartboard.results.board import Board
 from dartboard.results.board_tables import board_tables
 from dartboard.results.contents_criteria import criteria_tables
@@ -20,6 +19,7 @@ from dartboard.results.contents_published import comparison_rows, comparisons
 from dartboard.results.contents_repeats import repeats_tables
 from dartboard.results.csv_files import csv_text, spread_estimate
 from dartboard.results.failure_modes.verdicts import Verdict
+from dartboard.results.judged import REFERENCE
 from dartboard.results.query_searches import query_rows
 from dartboard.results.records import accuracy_field, to_json
 from dartboard.results.rundata import RunData

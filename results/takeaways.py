@@ -8,8 +8,9 @@ from typing import Any
 
 from dartboard.benchmark.space import OPERATIONS, Cell
 from dartboard.results.aggregate import PASSED_THROUGH
-from dartboard.results.blame import REFERENCE, Blame, splits, undecided
+from dartboard.results.blame import Blame, splits
 from dartboard.results.board import Board
+from dartboard.results.judged import REFERENCE, undecided
 from dartboard.results.records import EpochRecord, SearchKey
 from dartboard.results.statistics import Estimate, Ranking
 from dartboard.results.style import OPERATION_LABELS

@@ -9,19 +9,12 @@ import pytest
 
 from dartboard.benchmark.space import Cell
 from dartboard.results import statistics as st
-from dartboard.results.blame import (
-    Blame,
-    blame,
-    contrasts,
-    criterion_standings,
-    extractions,
-    judged,
-    rescues,
-    searcher_standings,
-    splits,
-    undecided,
-)
+from dartboard.results.blame import Blame, blame, extractions, splits
+from dartboard.results.contrasts import contrasts
+from dartboard.results.judged import judged, undecided
 from dartboard.results.records import RunHeader, RunRecord, read_records
+from dartboard.results.rescues import rescues
+from dartboard.results.standings import criterion_standings, searcher_standings
 
 METRIC = "cifar10/test/200"
 BEST = 95.0

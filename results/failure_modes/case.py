@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from dartboard.benchmark.space import Cell
-from dartboard.results.blame import undecided
 from dartboard.results.diagnostics import DiagnosticRecord, by_epoch, of_trained
 from dartboard.results.failure_modes.thresholds import Thresholds
+from dartboard.results.judged import undecided
 from dartboard.results.records import EpochRecord, RunRecord
 
 Answer: TypeAlias = Literal["present", "absent", "unknown"]

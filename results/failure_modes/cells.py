@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dartboard.benchmark.space import NONE, OPERATIONS, POOL, SKIP, Cell, E, live_edges
-from dartboard.results.blame import REFERENCE
 from dartboard.results.failure_modes.case import Case, Found, cell_of, no_cell, told
 from dartboard.results.failure_modes.thresholds import Thresholds
+from dartboard.results.judged import REFERENCE
 from dartboard.results.wording import listed
 
 

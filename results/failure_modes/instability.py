@@ -7,9 +7,9 @@ from statistics import stdev
 import numpy as np
 
 from dartboard.results.aggregate import trajectory
-from dartboard.results.blame import uniform
 from dartboard.results.failure_modes.case import NO_MIXTURE, Case, Found, decided, no_epochs, told, untold
 from dartboard.results.failure_modes.thresholds import Thresholds
+from dartboard.results.judged import uniform
 from dartboard.results.records import SearchKey
 from dartboard.results.wording import count
 

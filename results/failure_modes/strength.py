@@ -8,9 +8,9 @@ import numpy as np
 
 from dartboard.benchmark.space import CONV1X1, CONV3X3, NONE, POOL, SKIP, E
 from dartboard.benchmark.strength import rank_agreement
-from dartboard.results.blame import uniform
 from dartboard.results.failure_modes.case import NO_MIXTURE, Case, Found, cell_of, no_cell, no_epochs, told, untold
 from dartboard.results.failure_modes.thresholds import Thresholds
+from dartboard.results.judged import uniform
 
 PRIOR_ORDER: Final = (NONE, POOL, SKIP, CONV1X1, CONV3X3)
 """The constant order of the control `prior`, weakest first."""

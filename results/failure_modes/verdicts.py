@@ -8,10 +8,10 @@ from statistics import median
 
 from dartboard.results import statistics as st
 from dartboard.results.aggregate import main_metric
-from dartboard.results.blame import judged
 from dartboard.results.failure_modes.case import Answer, Case, Found
 from dartboard.results.failure_modes.catalogue import MODES, mode
 from dartboard.results.failure_modes.thresholds import Thresholds, thresholds_of
+from dartboard.results.judged import judged
 from dartboard.results.records import RunRecord
 from dartboard.results.rundata import RunData
 from dartboard.results.statistics import Estimate
