@@ -13,6 +13,12 @@ class InputError(ValueError):
     """
 
 
+def one_line(error: BaseException) -> str:
+    """An error's kind and message in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not in a list: it quotes the name, suggests the nearest, and gives the list."""
     names = sorted(known)

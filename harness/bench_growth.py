@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from dartboard.harness.bench import Counts, Settings, measure_memory, run_bench
+from dartboard.harness.columns import columns
 
 AXES: Final[Mapping[str, tuple[int, ...]]] = {
     "channels": (4, 8, 16, 32),
@@ -87,12 +88,6 @@ class GrowthReport:
             *columns(rows),
             *columns(slopes),
         ]
-
-
-def columns(rows: list[tuple[str, ...]]) -> list[str]:
-    """Lines of right-aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def slope(sizes: list[int], values: list[float]) -> float:

@@ -28,11 +28,14 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Batch, SelectionData, TrainedSupernet
 from dartboard.benchmark.epochs import steps_of_epoch
-from dartboard.benchmark.images import ImageSplit, load_images, search_halves
+from dartboard.benchmark.image_halves import search_halves
+from dartboard.benchmark.image_sources import load_images
+from dartboard.benchmark.images import ImageSplit
 from dartboard.benchmark.partial import build_supernet
 from dartboard.benchmark.space import Cell, E
 from dartboard.benchmark.streams import stream
 from dartboard.benchmark.supernet import SupernetConfig
+from dartboard.harness.columns import columns
 from dartboard.harness.devices import describe_device, find_device, tf32
 from dartboard.harness.grid import Method
 from dartboard.harness.prepare import prepare_selector
@@ -94,12 +97,10 @@ class PrecisionReport:
         for p in self.precisions:
             told = (f"{_figure(c.correlation)}, {c.same_edges}/{E}" for c in p.criteria)
             rows.append((p.name, f"{100 * p.error:.3g} %", f"{p.cosine:.6f}", *told))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(x.rjust(w) for x, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         size = f"C={self.settings.channels}, N={self.settings.cells_per_stage}, {self.settings.image_size} pixels"
         return [
             f"precision: {size}, batch {self.settings.batch_size}, digits, {EPOCHS} epochs; {self.machine}",
-            *lines,
+            *columns(rows),
             "against float64; a criterion: Spearman's correlation on an edge, and the edges of the same choice",
         ]
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import SPACE_SIZE
 from dartboard.harness.bench import CLOCKS, LOOKUPS, Settings, interleave, quartiles
+from dartboard.harness.columns import columns
 from dartboard.harness.resident import resident_mb
 
 if TYPE_CHECKING:
@@ -83,8 +84,6 @@ class TableReport:
 
     def as_text(self) -> list[str]:
         """A table, and whether the numbers are equal and the goals reached."""
-        from dartboard.harness.bench_growth import columns
-
         rows: list[tuple[str, ...]] = [("", "median", "quartiles", "faster", "MiB", "added MiB", "less memory")]
         for r in self.rows:
             peak, added = ("" if mb is None else f"{mb:.0f}" for mb in (r.peak_memory_mb, r.added_memory_mb))

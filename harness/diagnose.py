@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from dartboard.benchmark.catalogue import check_options
+from dartboard.benchmark.errors import one_line
 from dartboard.harness.diagnostics._catalogue import Diagnostic
 from dartboard.harness.diagnostics._subject import Subject
 from dartboard.harness.grid import AskedDiagnostic
@@ -111,9 +112,3 @@ def measure(prepared: PreparedDiagnostic, subject: Subject, *, epoch: int | None
         diagnostic_seconds=seconds,
         error=error,
     )
-
-
-def one_line(error: Exception) -> str:
-    """An error's kind and message in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -16,15 +16,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.errors import InputError, one_line
 from dartboard.benchmark.ground_truth import Metric
-from dartboard.benchmark.images import ImageSplit, describe, load_images, search_halves
+from dartboard.benchmark.image_halves import describe, search_halves
+from dartboard.benchmark.image_sources import load_images
+from dartboard.benchmark.images import ImageSplit
 from dartboard.benchmark.space import Cell
 from dartboard.benchmark.supernet import SupernetConfig
 from dartboard.benchmark.tables.store import load_table
 from dartboard.harness.checkpoints import locked
 from dartboard.harness.devices import MemoryMeter, describe_device, find_device
-from dartboard.harness.diagnose import missing, one_line, prepare_diagnostic
+from dartboard.harness.diagnose import missing, prepare_diagnostic
 from dartboard.harness.grid import Dataset, Grid
 from dartboard.harness.header import merged
 from dartboard.harness.prepare import (
@@ -117,7 +119,7 @@ class Engine:
 
     def run(self) -> Outcome:
         """Run whatever has no record yet."""
-        with locked(self.folder):
+        with locked(self.folder, self.listener.end):
             write_header(self.folder, self.header())
             self.ok = finished_keys(self.folder, failed=False)
             self.failed = finished_keys(self.folder) - self.ok
@@ -130,23 +132,32 @@ class Engine:
         asked = set(self.keys)
         return Outcome(ok=len(self.ok & asked), failed=len(self.failed & asked))
 
-    def diagnose(self) -> None:
+    def diagnose(self) -> int:
         """Measure what is asked for and has no record, of those supernets of the folder whose search is over.
+
+        Returns:
+            How many supernets could not be had, or were found changed by a diagnostic; the listener is told of each.
 
         Raises:
             InputError: when the folder's records came about otherwise.
         """
-        with locked(self.folder):
+        failed = 0
+        with locked(self.folder, self.listener.end):
             old, new = recorded_header(self.folder), self.header()
             write_header(self.folder, with_diagnostics(old, new))
             for dataset in self.grid.datasets:
                 for seed in self.grid.seeds:
                     for searcher in self.searchers:
                         run = SearchRun(self, searcher, dataset, seed)
-                        if run.complete:
-                            run.diagnose(run.search())
-                        elif run.folder.exists():
-                            self.listener.end(f"{run.key}: its search is not over; `dartboard run` goes on with it")
+                        try:
+                            if run.complete:
+                                run.diagnose(run.search())
+                            elif run.folder.exists():
+                                self.listener.end(f"{run.key}: its search is not over; `dartboard run` goes on with it")
+                        except Exception as error:  # noqa: BLE001  (one supernet; the others are measured)
+                            failed += 1
+                            self.listener.end(f"{run.key}: failed: {one_line(error)}")
+        return failed
 
     def _search_and_select(self, searcher: PreparedSearcher, dataset: Dataset, seed: int) -> None:
         search = SearchKey(searcher.label, dataset.label, seed)
@@ -165,12 +176,11 @@ class Engine:
             return
         for label in left:
             try:
-                chosen = run.select(run.intact(), label)
-            except Exception as error:  # noqa: BLE001  (as above)
+                record = self._append(run, label, chosen=run.select(run.intact(), label))
+            except Exception as error:  # noqa: BLE001  (as above; an answer that is none is an error, too)
                 self.listener.end(f"{RunKey(*search, label)}: failed: {one_line(error)}")
                 self._append(run, label, error=error)
             else:
-                record = self._append(run, label, chosen=chosen)
                 run.journal(label).remove()
                 self.listener.end(f"{record.key}: {record.accuracy:.2f} %  {record.cell}")
 
@@ -181,12 +191,11 @@ class Engine:
         if run.key in (self.ok if self.retry_failed else self.ok | self.failed):
             return
         try:
-            selection = run.search()
+            record = self._append(run, QUERIES, chosen=Chosen(run.search(), 0.0, 0.0))
         except Exception as error:  # noqa: BLE001  (a failing run is a record, and the grid goes on)
             self.listener.end(f"{run.key}: failed: {one_line(error)}")
             self._append(run, QUERIES, error=error)
         else:
-            record = self._append(run, QUERIES, chosen=Chosen(selection, 0.0, 0.0))
             self.listener.end(f"{record.key}: {record.accuracy:.2f} %  {record.cell}  ({record.queries} trained cells)")
 
     def _unmeasured(self, search: SearchKey) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from rich.console import Console
@@ -33,20 +35,21 @@ class Bars:
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
-    def begin(self, what: str, steps: int) -> None:
+    def begin(self, what: str, steps: int, /) -> None:
         """See `Listener.begin`."""
         self._progress.reset(self._one, description=what, total=steps, visible=True, note="")
 
-    def advance(self, steps: int, total: int, note: str = "") -> None:
+    def advance(self, steps: int, total: int, note: str = "", /) -> None:
         """See `Listener.advance`."""
-        fields = {"note": note} if note else {}
-        self._progress.update(self._one, completed=steps, total=total, **fields)  # type: ignore[arg-type]  # fields
+        self._progress.update(self._one, completed=steps, total=total)
+        if note:
+            self._progress.update(self._one, note=note)
 
     def end(self, line: str) -> None:
         """See `Listener.end`."""
         self._progress.console.print(line, highlight=False, markup=False)
 
-    def runs(self, done: int, total: int) -> None:
+    def runs(self, done: int, total: int, /) -> None:
         """See `Listener.runs`."""
         self._progress.update(self._all, completed=done, total=total)
 
@@ -64,11 +67,11 @@ class Lines:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def begin(self, what: str, steps: int) -> None:  # noqa: ARG002  (a line tells of steps when some are done)
+    def begin(self, what: str, _: int, /) -> None:
         """See `Listener.begin`."""
         self._what, self._told, self._note = what, time.monotonic(), ""
 
-    def advance(self, steps: int, total: int, note: str = "") -> None:
+    def advance(self, steps: int, total: int, note: str = "", /) -> None:
         """See `Listener.advance`."""
         self._note = note or self._note
         if time.monotonic() - self._told >= self.every:
@@ -79,7 +82,7 @@ class Lines:
         """See `Listener.end`."""
         self._print(line)
 
-    def runs(self, done: int, total: int) -> None:
+    def runs(self, done: int, total: int, /) -> None:
         """See `Listener.runs`."""
 
     @staticmethod
@@ -87,6 +90,18 @@ class Lines:
         print(time.strftime("%H:%M:%S"), line, file=sys.stderr, flush=True)
 
 
-def listener() -> Bars | Lines:
-    """Bars where standard error is a terminal, else lines."""
-    return Bars() if sys.stderr.isatty() else Lines()
+@contextmanager
+def listening(remedy: str = "the same command goes on") -> Iterator[Bars | Lines]:
+    """Bars where standard error is a terminal, else lines.
+
+    Within, Ctrl-C ends in a line that says how to go on, and exit code 130.
+
+    Args:
+        remedy: how to go on.
+    """
+    with Bars() if sys.stderr.isatty() else Lines() as told:
+        try:
+            yield told
+        except KeyboardInterrupt:
+            told.end(f"interrupted; {remedy}")
+            sys.exit(130)

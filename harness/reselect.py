@@ -10,10 +10,9 @@ from typing import Any
 
 from dartboard.benchmark.catalogue import Catalogue, Entry
 from dartboard.benchmark.contracts import SelectionData
-from dartboard.benchmark.errors import InputError, unknown
+from dartboard.benchmark.errors import InputError, one_line, unknown
 from dartboard.harness.checkpoints import FileJournal, locked
 from dartboard.harness.devices import describe_device
-from dartboard.harness.diagnose import one_line
 from dartboard.harness.engine import Engine, rows
 from dartboard.harness.grid import Grid, Method, parse_seeds
 from dartboard.harness.presets import PRESETS
@@ -79,8 +78,10 @@ def asked_selectors(header: RunHeader, catalogue: Catalogue, labels: Sequence[st
     Raises:
         InputError: when there is none of that name, or it is a yardstick, which looks at nothing that could vary.
     """
-    methods = []
+    methods: list[Method] = []
     for label in labels or header.selectors:
+        if label in (method.label for method in methods):
+            raise InputError(f"the selector {label!r} is named twice")
         told = header.options.get("selectors", {}).get(label)
         if told is None or "method" not in told:
             entry = catalogue[label]
@@ -95,6 +96,11 @@ def asked_selectors(header: RunHeader, catalogue: Catalogue, labels: Sequence[st
             methods.append(Method(label=label, entry=entry, options=options))
         elif labels:
             raise InputError(f"{label!r} reads the table and nothing else: there is nothing to repeat")
+    if not methods:
+        raise InputError(
+            f"the selectors of the run {header.name!r} read the table and nothing else, so that there is nothing to"
+            " repeat: name another by --selector"
+        )
     return tuple(methods)
 
 
@@ -131,30 +137,23 @@ class Reselection:
             InputError: when the folder's records came about otherwise, or none of its trained supernets is left.
         """
         engine = self.engine
-        with locked(engine.folder):
+        with locked(engine.folder, engine.listener.end):
             engine.header()  # so that another table, other images or other options are refused
             for record in read_repeats(engine.folder):
                 (self.ok if record.ok else self.failed).add(record.key)
-            searches = [
-                SearchRun(engine, searcher, dataset, seed)
-                for dataset in engine.grid.datasets
-                for seed in engine.grid.seeds
-                for searcher in engine.searchers
-            ]
-            there = [run for run in searches if self._there(run)]
-            if not there:
+            found = 0
+            for dataset in engine.grid.datasets:
+                for seed in engine.grid.seeds:
+                    for searcher in engine.searchers:
+                        run = SearchRun(engine, searcher, dataset, seed)  # one at a time: each holds a supernet
+                        if self._there(run):
+                            found += 1
+                            self._repeat(run)
+            if not found:
                 raise InputError(
                     f"{str(engine.folder)!r} keeps no trained supernet (searches/*/checkpoint.pt) of those asked for:"
                     " `dartboard run` trains them anew in a folder of its own"
                 )
-            for run in there:
-                run.search()
-                for repeat in range(1, self.plan.repeats + 1):
-                    run.forget()
-                    for label in engine.selectors:
-                        for budget in self.plan.budgets:
-                            self._select(run, label, repeat, budget)
-                run.forget()
 
     def _there(self, run: SearchRun) -> bool:
         if run.complete:
@@ -164,6 +163,15 @@ class Reselection:
         self.engine.listener.end(f"{run.key}: {told}")
         return False
 
+    def _repeat(self, run: SearchRun) -> None:
+        """All repeats on one trained supernet."""
+        run.search()
+        for repeat in range(1, self.plan.repeats + 1):
+            run.forget()
+            for label in self.engine.selectors:
+                for budget in self.plan.budgets:
+                    self._select(run, label, repeat, budget)
+
     def _select(self, run: SearchRun, label: str, repeat: int, budget: int | None) -> None:
         """One repeat of one selector, with the parts that are asked for."""
         base = RepeatKey(*run.key, label, repeat, budget, None)
@@ -171,12 +179,12 @@ class Reselection:
         data = run.data(run.intact(), "repeat", repeat)
         try:
             fit = Fitted(selector, {}) if budget is None else fitted(selector, data, budget)
-        except InputError as error:
+            knob = next(reversed(knobs_of(selector)), None)
+            whole = None if knob is None else setting(fit.selector, knob.field)
+        except Exception as error:  # noqa: BLE001  (what a selector tells of itself can fail like its choice)
             if not self._done(base):
                 self._append(run, base, error=error)
             return
-        knob = next(reversed(knobs_of(selector)), None)
-        whole = None if knob is None else setting(fit.selector, knob.field)
         for part in [*(parts(knob, whole, data) if self.plan.any_time and knob else ()), None]:
             key = base._replace(part=part)
             if self._done(key):
@@ -193,10 +201,10 @@ class Reselection:
                 chosen = run.apply(trained, label, chooser, data, "repeat", repeat)
                 if budget is not None:
                     check_spent(label, chosen.selection.images, budget)
+                self._append(run, key, chosen=chosen, **told)
             except Exception as error:  # noqa: BLE001  (a failing repeat is a record, and the rest goes on)
                 self._append(run, key, error=error, **told)
             else:
-                self._append(run, key, chosen=chosen, **told)
                 journal.remove()
 
     def _done(self, key: RepeatKey) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,13 +15,13 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Searcher, Selection, SelectionData, Selector, TrainedSupernet
 from dartboard.benchmark.epochs import EpochMeter, EpochResult, steps_of_epoch
-from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.images import ImageSplit
 from dartboard.benchmark.partial import build_supernet
 from dartboard.benchmark.space import Cell
 from dartboard.benchmark.streams import derive, stream
 from dartboard.benchmark.supernet import Supernet, SupernetConfig
-from dartboard.harness.checkpoints import FileJournal, load_state, save_state
-from dartboard.harness.diagnose import PreparedDiagnostic, measure, missing, of_epoch, one_line
+from dartboard.harness.checkpoints import FileJournal, fitting, load_state, save_state
+from dartboard.harness.diagnose import PreparedDiagnostic, measure, missing, of_epoch
 from dartboard.harness.diagnostics._subject import CellPass, Subject
 from dartboard.harness.grid import Dataset
 from dartboard.harness.guard import Meddled, untouched
@@ -37,16 +38,16 @@ if TYPE_CHECKING:
 class Listener(Protocol):
     """Who is told how a grid goes on."""
 
-    def begin(self, what: str, steps: int) -> None:
+    def begin(self, what: str, steps: int, /) -> None:
         """A search or a selection begins, of so many steps."""
 
-    def advance(self, steps: int, total: int, note: str = "") -> None:
+    def advance(self, steps: int, total: int, note: str = "", /) -> None:
         """So many of its steps are done; the note says what came of the last."""
 
     def end(self, line: str) -> None:
         """It is over; the line says how."""
 
-    def runs(self, done: int, total: int) -> None:
+    def runs(self, done: int, total: int, /) -> None:
         """So many of all runs have a record."""
 
 
@@ -59,7 +60,7 @@ class Chosen(NamedTuple):
 
 
 class SearchRun:
-    """One search of a grid, and the selections from it."""
+    """One search of a grid, and the selections from it; nothing is loaded before it is needed."""
 
     def __init__(self, engine: Engine, searcher: PreparedSearcher, dataset: Dataset, seed: int) -> None:
         self.engine, self.searcher, self.dataset, self.seed = engine, searcher, dataset, seed
@@ -67,23 +68,25 @@ class SearchRun:
         self.folder = search_folder(engine.folder, self.key)
         self.shared: SharedEvaluations | None = None  # by the selections from its supernet
         self.trained: TrainedSupernet | None = None  # as the search left it
-        self.train, self.valid = engine.halves(dataset.label, searcher.protocol, device=engine.device)
-        self.facts: dict[str, Any] = {
-            "image_size": self.train.image_size,
-            "train_images": len(self.train),
-            "valid_images": len(self.valid),
-        }
+        self.facts: dict[str, Any] = {}  # what records tell of it, as far as it has come
+
+    @cached_property
+    def halves(self) -> tuple[ImageSplit, ImageSplit]:
+        """The images for the weights, and those for the architecture."""
+        return self.engine.halves(self.dataset.label, self.searcher.protocol, device=self.engine.device)
 
     def search(self) -> TrainedSupernet:
         """Train to the last epoch or until the method is finished, from the last checkpoint if there is one."""
         engine, protocol = self.engine, self.searcher.protocol
+        train, valid = self.halves
+        self.facts |= {"image_size": train.image_size, "train_images": len(train), "valid_images": len(valid)}
         root = derive(self.seed, "search")
         supernet = build_supernet(
             self.searcher.supernet_config(
                 SupernetConfig(
                     channels=engine.grid.channels,
                     cells_per_stage=engine.grid.cells_per_stage,
-                    num_classes=self.train.num_classes,
+                    num_classes=train.num_classes,
                     track_running_stats=protocol.track_running_stats,
                 )
             ),
@@ -98,25 +101,19 @@ class SearchRun:
         kept = load_state(checkpoint, engine.device)
         state: dict[str, Any] = {"epoch": 0, "steps": 0, "images": 0, "seconds": 0.0, "trajectory": []}
         if kept is not None:
-            try:
-                searcher.load_state_dict(kept["searcher"])
+            with fitting(checkpoint, self.key.searcher):
+                searcher.load_state_dict(kept.pop("searcher"))
                 state = {**{name: kept[name] for name in state}, **kept}
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
-                raise InputError(
-                    f"{checkpoint} does not fit this version of {self.key.searcher} ({one_line(error)}):"
-                    " remove it to begin that search again"
-                ) from None
-            del state["searcher"]
         keep_epochs(self.folder, state["epoch"])
         keep_diagnostics(self.folder, state["epoch"])
-        steps = self.train.steps(protocol.batch_size)
+        steps = train.steps(protocol.batch_size)
         engine.listener.begin(str(self.key), protocol.epochs * steps)
         for epoch in range(state["epoch"], protocol.epochs):
             if searcher.finished:
                 break
             started = time.perf_counter()
             meter = EpochMeter()
-            batches = steps_of_epoch(searcher, self.train, self.valid, protocol, epoch=epoch, seed=root)
+            batches = steps_of_epoch(searcher, train, valid, protocol, epoch=epoch, seed=root)
             for step, result in enumerate(batches, start=1):
                 meter.add(result)
                 engine.listener.advance(epoch * steps + step, protocol.epochs * steps)
@@ -194,10 +191,11 @@ class SearchRun:
     def _accuracy(self, supernet: Supernet, mixture: Tensor) -> float:
         """The trained supernet's accuracy on the validation half, in percent, by its running statistics."""
         size = self.searcher.protocol.batch_size
+        _, valid = self.halves
         correct = torch.zeros((), dtype=torch.int64, device=self.engine.device)
-        for images, labels in self.valid.in_order(size):
+        for images, labels in valid.in_order(size):
             correct += (supernet(images, mixture, "running").argmax(-1) == labels).sum()
-        return 100 * int(correct) / len(self.valid)
+        return 100 * int(correct) / len(valid)
 
     @property
     def complete(self) -> bool:
@@ -237,9 +235,10 @@ class SearchRun:
         """Measure one thing and write it down; `shared` is what the others of this supernet have computed."""
         engine, journal = self.engine, FileJournal(self.folder / f"diagnostic--{prepared.name}.pt", self.engine.device)
         dear = epoch is None
+        train, valid = self.halves
         data = SelectionData(
-            train=self.train,
-            valid=self.valid,
+            train=train,
+            valid=valid,
             batch_size=self.searcher.protocol.batch_size,
             journal=journal if dear else None,
             progress=engine.listener.advance if dear else None,
@@ -271,9 +270,10 @@ class SearchRun:
         """
         if self.shared is None or self.shared.network is not trained.supernet:
             self.shared = SharedEvaluations(trained.supernet, self.engine.device)
+        train, valid = self.halves
         return SelectionData(
-            train=self.train,
-            valid=self.valid,
+            train=train,
+            valid=valid,
             batch_size=self.searcher.protocol.batch_size,
             progress=self.engine.listener.advance,
             seed=derive(self.seed, "select", "images", self.key.dataset, *names),

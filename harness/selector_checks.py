@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from dartboard.benchmark.contracts import Cache, Journal, Selection, SelectionDa
 from dartboard.benchmark.ground_truth import GroundTruth, Metric, Provenance
 from dartboard.benchmark.space import SPACE_SIZE, Cell, E, O
 from dartboard.benchmark.streams import stream
+from dartboard.harness.doubles import Interrupted, MemoryJournal
 from dartboard.harness.grid import Method
 from dartboard.harness.guard import differences, fingerprint, global_random_state
 from dartboard.harness.prepare import prepare_selector
@@ -221,11 +221,11 @@ def check_shares_without_effect(case: SelectorCase) -> None:
 
 def check_journal_resumes(case: SelectorCase) -> None:
     """Interrupted after the first or the last entry of its journal, it ends in the same answer bit for bit."""
-    whole = _Journal()
+    whole = MemoryJournal()
     expected = case.select(toy_trained(), journal=whole)
     for saves in {1, whole.saves} if whole.saves else ():
-        journal = _Journal(interrupt_after=saves)
-        with contextlib.suppress(_Planted):
+        journal = MemoryJournal(interrupt_after=saves)
+        with contextlib.suppress(Interrupted):
             case.select(toy_trained(), journal=journal)
         journal.interrupt_after = None
         resumed = case.select(toy_trained(), journal=journal)
@@ -271,33 +271,8 @@ YARDSTICK_CHECKS: Final = (check_described, check_configuration_frozen, check_ch
 """For yardsticks, in the order in which they are run."""
 
 
-class _Planted(Exception):  # noqa: N818  (an interruption, of our making)
-    """What stops a selection midway."""
-
-
-class _Journal:
-    """A journal in memory; what it gives back has been through a file's form."""
-
-    def __init__(self, interrupt_after: int | None = None) -> None:
-        self.interrupt_after = interrupt_after
-        self.saves = 0
-        self._kept: bytes | None = None
-
-    def load(self) -> dict[str, Any] | None:
-        """See `Journal.load`."""
-        if self._kept is None:
-            return None
-        state: dict[str, Any] = torch.load(io.BytesIO(self._kept), weights_only=True)
-        return state
-
-    def save(self, state: Mapping[str, Any]) -> None:
-        """See `Journal.save`."""
-        file = io.BytesIO()
-        torch.save(dict(state), file)
-        self._kept = file.getvalue()
-        self.saves += 1
-        if self.saves == self.interrupt_after:
-            raise _Planted
+class _Planted(Exception):  # noqa: N818  (an error of our making)
+    """What fails a forward pass."""
 
 
 def _renamed(trained: TrainedSupernet, order: list[int]) -> TrainedSupernet:

@@ -16,13 +16,15 @@ import torch
 import torch.nn.functional as F
 
 from dartboard.benchmark.errors import InputError
-from dartboard.benchmark.images import ImageSet, ImageSplit, search_halves, whole_split
+from dartboard.benchmark.image_halves import search_halves, whole_split
+from dartboard.benchmark.image_sets import ImageSet
+from dartboard.benchmark.images import ImageSplit
 from dartboard.benchmark.layers import count_weights
 from dartboard.benchmark.reference import Network
 from dartboard.benchmark.space import Cell
 from dartboard.benchmark.streams import stream
 from dartboard.benchmark.supernet import SupernetConfig
-from dartboard.harness.checkpoints import load_state, save_state
+from dartboard.harness.checkpoints import fitting, load_state, save_state
 from dartboard.searchers._training import cosine
 
 
@@ -108,11 +110,13 @@ def train_cell(
         nesterov=True,
     )
     state: dict[str, Any] = {"epoch": 0, "seconds": 0.0, "train_accuracy": 0.0}
-    kept = load_state(checkpoint, device)
+    remedy = "remove it, and the same command begins anew"
+    kept = load_state(checkpoint, device, remedy=remedy)
     if kept is not None:
-        network.load_state_dict(kept.pop("network"))
-        sgd.load_state_dict(kept.pop("sgd"))
-        state = kept
+        with fitting(checkpoint, "train-cell", remedy=remedy):
+            network.load_state_dict(kept["network"])
+            sgd.load_state_dict(kept["sgd"])
+            state = {name: kept[name] for name in state}
     steps = train.steps(recipe.batch_size)
     for epoch in range(state["epoch"], recipe.epochs):
         started = time.perf_counter()
@@ -122,7 +126,7 @@ def train_cell(
             logits = network(batch)
             loss = F.cross_entropy(logits, labels)
             sgd.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             sgd.step()
             seen += len(labels)
             losses.append(loss.detach())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ from dartboard.benchmark.errors import InputError
 from dartboard.harness import search_run
 from dartboard.harness.diagnostics import alpha_hessian, growth, operation_cost, rank_correlation
 from dartboard.harness.diagnostics._catalogue import DIAGNOSTICS
+from dartboard.harness.doubles import Interrupted, Silent, interrupting, unmeasured
 from dartboard.harness.engine import Engine, Outcome
 from dartboard.harness.grid import Overrides, read_grid
 from dartboard.results.diagnostics import diagnostics_path, read_diagnostics
-from dartboard.results.records import comparable, read_epochs, read_records
+from dartboard.results.records import read_epochs, read_records
 from dartboard.searchers._catalogue import SEARCHERS
 from dartboard.searchers.darts_v1 import DartsV1
 from dartboard.selectors._catalogue import SELECTORS
@@ -33,26 +33,6 @@ SMALL = (
 SEARCH = "darts-v1--digits--seed0"
 SLOW = ("alpha-hessian", "landscape")
 FAST = ",".join(diagnostic.name for diagnostic in DIAGNOSTICS if diagnostic.name not in SLOW)
-
-
-class Silent:
-    """A listener that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def begin(self, what: str, steps: int) -> None:
-        """Nothing."""
-
-    def advance(self, steps: int, total: int, note: str = "") -> None:
-        """Nothing."""
-
-    def end(self, line: str) -> None:
-        """Keep the line."""
-        self.lines.append(line)
-
-    def runs(self, done: int, total: int) -> None:
-        """Nothing."""
 
 
 def engine(folder: Path, diagnostics: str | None = "all", *, retry: bool = False, **overrides: Any) -> Engine:
@@ -73,11 +53,6 @@ def of(folder: Path) -> list[dict[str, Any]]:
 def lines(folder: Path) -> int:
     """How many lines the file has."""
     return len(diagnostics_path(folder / "searches" / SEARCH).read_text().splitlines())
-
-
-def records(folder: Path) -> list[dict[str, Any]]:
-    """What two executions must have in common; not the commit, which may be made in between."""
-    return [{k: v for k, v in comparable(record).items() if k != "commit"} for record in read_records(folder)]
 
 
 def epochs(folder: Path) -> list[Any]:
@@ -122,7 +97,7 @@ def test_measuring_never_changes_the_search(whole: Path, tmp_path: Path) -> None
     """Records, epochs and the trained supernet are bit for bit those of a run without diagnostics."""
     assert engine(tmp_path, "none").run() == Outcome(ok=1, failed=0)
     assert not diagnostics_path(tmp_path / "searches" / SEARCH).exists()
-    assert records(tmp_path) == records(whole)
+    assert unmeasured(tmp_path) == unmeasured(whole)
     assert epochs(tmp_path) == epochs(whole)
     states = [
         torch.load(folder / "searches" / SEARCH / "checkpoint.pt", weights_only=True)["searcher"]["supernet"]
@@ -145,24 +120,6 @@ def test_diagnostics_do_not_depend_on_each_other(whole: Path, tmp_path: Path) ->
     engine(tmp_path, "operation-cost,landscape").run()
     names = ("operation-cost", "landscape")
     assert of(tmp_path) == [entry for entry in of(whole) if entry["name"] in names]
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C."""
-
-
-def interrupting(call: Callable[..., Any], at: int) -> Callable[..., Any]:
-    """`call`, interrupted before its `at`-th time."""
-    count = 0
-
-    def wrapped(*arguments: Any, **keywords: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count == at:
-            raise Interrupted
-        return call(*arguments, **keywords)
-
-    return wrapped
 
 
 @pytest.mark.parametrize(
@@ -189,7 +146,7 @@ def test_an_interrupted_run_neither_repeats_nor_loses_a_diagnostic(
     expected = [entry for entry in of(whole) if entry["name"] not in SLOW]
     assert of(tmp_path) == expected
     assert lines(tmp_path) == len(expected)
-    assert records(tmp_path) == records(whole)
+    assert unmeasured(tmp_path) == unmeasured(whole)
 
 
 def test_what_is_missing_is_made_up_for(whole: Path, tmp_path: Path) -> None:
@@ -221,7 +178,7 @@ def test_a_failing_diagnostic_is_a_record(whole: Path, tmp_path: Path, monkeypat
         ("alpha-hessian", None),
     ]
     assert {entry["error"] for entry in failed} == {"RuntimeError: no luck"}
-    assert records(tmp_path) == records(whole)
+    assert unmeasured(tmp_path) == unmeasured(whole)
     engine(tmp_path).run()
     assert [entry for entry in of(tmp_path) if entry["error"]] == failed
     engine(tmp_path, retry=True).run()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from dartboard.benchmark.catalogue import Catalogue, Entry
 from dartboard.benchmark.contracts import Selection
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import Cell
-from dartboard.harness import search_run
+from dartboard.harness import checkpoints, search_run
+from dartboard.harness.doubles import Interrupted, Silent, interrupting, unmeasured
 from dartboard.harness.engine import Engine, Outcome
 from dartboard.harness.grid import Method, Overrides, read_grid
 from dartboard.harness.prepare import prepare_searcher
 from dartboard.results.progress import read_progress
-from dartboard.results.records import comparable, read_epochs, read_records, write_header
+from dartboard.results.records import read_epochs, read_records, write_header
 from dartboard.searchers._catalogue import SEARCHERS
 from dartboard.searchers.darts_v1 import DartsV1
 from dartboard.selectors._catalogue import SELECTORS
@@ -36,30 +38,6 @@ from dartboard.selectors.perturbation import Perturbation
 SMALL = ("images.train_images=64", "images.valid_images=64")
 
 
-class Silent:
-    """A listener that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.bar = (0, 0)
-        self.bars: list[tuple[int, int]] = []  # as each search and selection left them
-
-    def begin(self, what: str, steps: int) -> None:
-        """Nothing."""
-
-    def advance(self, steps: int, total: int, note: str = "") -> None:
-        """Keep the bar."""
-        self.bar = (steps, total)
-
-    def end(self, line: str) -> None:
-        """Keep the line, and the bar as it is."""
-        self.lines.append(line)
-        self.bars.append(self.bar)
-
-    def runs(self, done: int, total: int) -> None:
-        """Nothing."""
-
-
 def engine(folder: Path, *, listener: Silent | None = None, retry: bool = False, **overrides: Any) -> Engine:
     """An engine for the smoke grid on 64 + 64 images."""
     chosen = {"searchers": ("darts-v1",), "selectors": ("magnitude", "perturbation", "random"), "seeds": "0"}
@@ -67,11 +45,6 @@ def engine(folder: Path, *, listener: Silent | None = None, retry: bool = False,
     chosen["settings"] = (*SMALL, *chosen.get("settings", ()))
     grid = read_grid("smoke", Overrides(**chosen), searchers=SEARCHERS, selectors=SELECTORS)
     return Engine(grid, folder, device="cpu", listener=listener or Silent(), retry_failed=retry)
-
-
-def records(folder: Path) -> list[dict[str, Any]]:
-    """What two executions must have in common, record by record; not the commit, which may be made in between."""
-    return [{k: v for k, v in comparable(record).items() if k != "commit"} for record in read_records(folder)]
 
 
 def epochs(folder: Path) -> list[Any]:
@@ -133,7 +106,7 @@ def test_running_again_does_nothing(whole: Path) -> None:
 def test_the_same_grid_elsewhere_ends_in_the_same_records(whole: Path, tmp_path: Path) -> None:
     """Two executions agree bit for bit in all that was not measured by a clock."""
     engine(tmp_path).run()
-    assert records(tmp_path) == records(whole)
+    assert unmeasured(tmp_path) == unmeasured(whole)
     assert epochs(tmp_path) == epochs(whole)
 
 
@@ -141,26 +114,8 @@ def test_adding_a_selector_changes_no_other_result(whole: Path, tmp_path: Path) 
     """Fewer selectors in another order, then the rest: each record is the same as when all ran at once."""
     engine(tmp_path, selectors=("random",)).run()
     engine(tmp_path, selectors=("perturbation", "magnitude")).run()
-    key = "selector"
-    assert sorted(records(tmp_path), key=lambda r: str(r[key])) == sorted(records(whole), key=lambda r: str(r[key]))
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C."""
-
-
-def interrupting(call: Callable[..., Any], at: int) -> Callable[..., Any]:
-    """`call`, interrupted before its `at`-th time."""
-    count = 0
-
-    def wrapped(*arguments: Any, **keywords: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count == at:
-            raise Interrupted
-        return call(*arguments, **keywords)
-
-    return wrapped
+    found, expected = ({r["selector"]: r for r in unmeasured(folder)} for folder in (tmp_path, whole))
+    assert found == expected
 
 
 @pytest.mark.parametrize(
@@ -197,7 +152,7 @@ def test_interrupted_anywhere_it_ends_in_the_same_records(
         with pytest.raises(Interrupted):
             engine(tmp_path).run()
     assert engine(tmp_path).run() == Outcome(ok=3, failed=0)
-    assert records(tmp_path) == records(whole)
+    assert unmeasured(tmp_path) == unmeasured(whole)
     assert epochs(tmp_path) == epochs(whole)
 
 
@@ -255,7 +210,7 @@ def test_a_search_that_ended_by_itself_stays_so(
             early(tmp_path / "parts", Silent(), selectors=("magnitude",)).run()
     early(tmp_path / "parts", Silent(), selectors=("magnitude",)).run()
     early(tmp_path / "parts", Silent()).run()
-    assert records(tmp_path / "parts") == records(tmp_path / "whole")
+    assert unmeasured(tmp_path / "parts") == unmeasured(tmp_path / "whole")
     assert epochs(tmp_path / "parts") == epochs(tmp_path / "whole")
     assert [values["epoch"] for _, values in epochs(tmp_path / "whole")] == [1, 2]
     for record in read_records(tmp_path / "whole"):
@@ -280,7 +235,7 @@ def test_a_kill_in_the_middle_and_a_torn_record_lose_nothing(whole: Path, tmp_pa
     with (tmp_path / "records.jsonl").open("a") as file:
         file.write('{"searcher": "darts-v1", "sel')
     subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
-    assert records(tmp_path) == records(whole)
+    assert unmeasured(tmp_path) == unmeasured(whole)
     assert epochs(tmp_path) == epochs(whole)
 
 
@@ -299,7 +254,7 @@ def test_a_failing_selector_is_a_record_and_the_grid_goes_on(
     assert (failed.selector, failed.error, failed.cell) == ("perturbation", "RuntimeError: no luck", None)
     assert engine(tmp_path).run() == Outcome(ok=2, failed=1)
     assert engine(tmp_path, retry=True).run() == Outcome(ok=3, failed=0)
-    assert {str(r) for r in records(tmp_path)} == {str(r) for r in records(whole)}
+    assert {str(r) for r in unmeasured(tmp_path)} == {str(r) for r in unmeasured(whole)}
 
 
 def test_a_failing_search_is_a_record_for_each_of_its_selectors(tmp_path: Path) -> None:
@@ -312,6 +267,44 @@ def test_a_failing_search_is_a_record_for_each_of_its_selectors(tmp_path: Path) 
     assert failed.searcher == "wild"
     assert "diverged in epoch 1" in str(failed.error)
     assert "lower a learning rate" in str(failed.error)
+
+
+@pytest.mark.parametrize("place", ["halves", "constructor"])
+def test_a_search_that_cannot_begin_is_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Images that do not fit the device, or a method that cannot be built, fail their runs and no others."""
+
+    def broken(*arguments: Any, **keywords: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    made = engine(tmp_path, searchers=("darts-v1", "fixed-alpha"), selectors=("magnitude",))
+    if place == "constructor":
+        monkeypatch.setattr(DartsV1, "__init__", broken)
+        expected = Outcome(ok=1, failed=1)
+    else:
+        header = made.header()
+        monkeypatch.setattr(made, "header", lambda: header)
+        monkeypatch.setattr(made, "halves", broken)
+        expected = Outcome(ok=0, failed=2)
+    assert made.run() == expected
+    assert read_records(tmp_path)[0].error == "RuntimeError: out of memory"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (None, "AttributeError: 'NoneType' object has no attribute 'cell'"),
+        (Selection(cell=Cell.from_number(0), notes={"seen": object()}), "TypeError: "),
+    ],
+)
+def test_an_answer_that_is_none_is_a_failed_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any, error: str
+) -> None:
+    """A selector that answers with no selection, or with what no file can hold, fails; the next one has its turn."""
+    monkeypatch.setattr(Magnitude, "select", lambda *_: answer)
+    assert engine(tmp_path, selectors=("magnitude", "random")).run() == Outcome(ok=1, failed=1)
+    failed, other = read_records(tmp_path)
+    assert str(failed.error).startswith(error)
+    assert other.ok
 
 
 def test_a_selector_that_changes_the_supernet_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,8 +343,8 @@ def test_a_selector_that_fails_over_a_changed_supernet_spoils_no_other(
     failed, *others = read_records(tmp_path)
     assert str(failed.error).startswith("Meddled: ")
     assert "failed (ValueError: no luck) and left changed: supernet.classifier.weight" in str(failed.error)
-    expected = [r for r in records(whole) if r["selector"] != "magnitude"]
-    assert [r for r in records(tmp_path) if r["selector"] != "magnitude"] == expected
+    expected = [r for r in unmeasured(whole) if r["selector"] != "magnitude"]
+    assert [r for r in unmeasured(tmp_path) if r["selector"] != "magnitude"] == expected
     assert len(others) == 2
 
 
@@ -398,21 +391,61 @@ def test_thresholds_may_change_from_one_sitting_to_the_next(tmp_path: Path) -> N
     assert (tmp_path / "records.jsonl").read_bytes() == before
 
 
+def test_without_locks_the_run_goes_on_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that has no locks, or a system without `flock`, is told of in one line, and the work is done."""
+    unsupported = OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+    for reason, error in (("Operation not supported", unsupported), ("this system has no flock", ImportError())):
+
+        def refuse(_: Any, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(checkpoints, "_lock", refuse)
+        told: list[str] = []
+        with checkpoints.locked(tmp_path, told.append):
+            pass
+        assert told == [f"{tmp_path} cannot be locked ({reason}): let no second dartboard write there meanwhile"]
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EACCES])
+def test_a_lock_that_another_holds_is_told_by_either_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """File systems over a network say that permission is denied where local ones say that they would block."""
+
+    def refuse(_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(checkpoints, "_lock", refuse)
+    with pytest.raises(InputError, match="another dartboard is running"), checkpoints.locked(tmp_path, pytest.fail):
+        pass
+
+
 def test_a_second_process_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     """While one engine holds the folder, another stops with a line that names it."""
-    from dartboard.harness.checkpoints import locked
-
-    with locked(tmp_path), pytest.raises(InputError, match="another dartboard is running in"):
+    with checkpoints.locked(tmp_path, pytest.fail), pytest.raises(InputError, match="another dartboard is running in"):
         engine(tmp_path).run()
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    """A checkpoint that is not one fails its runs with the file and what to do about it."""
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"rubbish", "checkpoint.pt is not a checkpoint of ours"), ({"searcher": {}}, "checkpoint.pt does not fit this")],
+)
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: Any, told: str) -> None:
+    """A checkpoint that is not one fails its runs with the file and what to do about it; that done, they succeed."""
     folder = tmp_path / "searches" / "darts-v1--digits--seed0"
     folder.mkdir(parents=True)
-    (folder / "checkpoint.pt").write_bytes(b"rubbish")
+    path = folder / "checkpoint.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        checkpoints.save_state(path, content)
     assert engine(tmp_path, selectors=("magnitude",)).run() == Outcome(ok=0, failed=1)
-    assert "checkpoint.pt is not a checkpoint of ours" in str(read_records(tmp_path)[0].error)
+    error = str(read_records(tmp_path)[0].error)
+    assert told in error
+    assert error.endswith("remove it, and the same command with --retry-failed begins anew")
+    path.unlink()
+    assert engine(tmp_path, selectors=("magnitude",)).run() == Outcome(ok=0, failed=1)
+    assert engine(tmp_path, selectors=("magnitude",), retry=True).run() == Outcome(ok=1, failed=0)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from dartboard.benchmark.queries import OverBudgetError, Queries, queried_metric
 from dartboard.benchmark.space import EDGES, SPACE_SIZE, Cell, E, O
 from dartboard.benchmark.tables.store import load_embedded
 from dartboard.harness.cli import main
+from dartboard.harness.doubles import Silent
 from dartboard.harness.engine import Engine
 from dartboard.harness.grid import Grid, Overrides, read_grid
 from dartboard.harness.plugins import catalogues
@@ -296,22 +297,6 @@ def test_each_round_trains_what_promises_most(monkeypatch: pytest.MonkeyPatch) -
 
 
 # In a grid.
-
-
-class Silent:
-    """A listener that says nothing."""
-
-    def begin(self, what: str, steps: int) -> None:
-        """Nothing."""
-
-    def advance(self, steps: int, total: int, note: str = "") -> None:
-        """Nothing."""
-
-    def end(self, line: str) -> None:
-        """Nothing."""
-
-    def runs(self, done: int, total: int) -> None:
-        """Nothing."""
 
 
 def smoke(*settings: str, searchers: tuple[str, ...] = ("random-search", "regularised-evolution")) -> Grid:

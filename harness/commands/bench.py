@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from click.core import ParameterSource
 
 from dartboard.benchmark.errors import InputError
 from dartboard.harness.bench import Report, Settings, run_bench
+from dartboard.harness.columns import columns
+from dartboard.harness.options import given
 
 if TYPE_CHECKING:
     from dartboard.harness.bench_growth import GrowthReport
@@ -72,7 +72,7 @@ def command(
     """
     takes = TAKES[target] | ({"cells", "no_memory"} if against == "official" else set())
     for name in options.keys() | {"against", "cells", "names", "no_memory"}:
-        if name not in takes and context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+        if name not in takes and given(context, name):
             option = "searcher" if name == "names" else name.replace("_", "-")
             raise InputError(f"the target {target!r} has no use for --{option}: leave it out")
     if against is not None and (against == "official") != (target == "table"):
@@ -121,7 +121,7 @@ def as_text(report: Report) -> list[str]:
         memory = "" if v.peak_memory_mb is None else f"{v.peak_memory_mb:.0f}"
         spread = f"{1e3 * v.low:.1f} to {1e3 * v.high:.1f}"
         rows.append((v.name, f"{1e3 * v.seconds:.1f}", spread, ratio, memory, *counts))
-    return [f"{report.target}: {_size(report.settings)}; {report.machine}", *_table(rows)]
+    return [f"{report.target}: {_size(report.settings)}; {report.machine}", *columns(rows)]
 
 
 def costs_as_text(report: SearcherReport) -> list[str]:
@@ -139,15 +139,10 @@ def costs_as_text(report: SearcherReport) -> list[str]:
     return [
         f"a step of each searcher: {_size(report.settings)}; {report.machine}",
         f"passes, seconds: over those of darts-v1; excess: seconds over passes, the goal is at most {GOAL}",
-        *_table(rows),
+        *columns(rows),
     ]
 
 
 def _size(settings: Settings) -> str:
     network = f"C={settings.channels}, N={settings.cells_per_stage}"
     return f"{network}, {settings.image_size} pixels, batch {settings.batch_size}; {settings.rounds} rounds"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

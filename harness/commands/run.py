@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
+from dartboard.harness.options import device_option, retry_option
 from dartboard.harness.plugins import catalogues, plugin_option
 
 
 @click.command(epilog="Example: dartboard run quick --seeds 0-3 --out runs/mine")
 @click.argument("grid")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder.  [default: runs/GRID]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@device_option
 @click.option("--preset", help="Size in place of the grid's: smoke, laptop or paper.")
 @click.option("--seeds", help="Seeds in place of the grid's, like 0-3 or 0,2,5.")
 @click.option("--searcher", "searchers", multiple=True, help="Searcher in place of the grid's; may be repeated.")
@@ -36,57 +38,34 @@ from dartboard.harness.plugins import catalogues, plugin_option
     " (`dartboard list diagnostics`); in place of the grid's.  [default: cheap]",
 )
 @plugin_option
-@click.option("--retry-failed", is_flag=True, help="Try the runs again that failed before.")
+@retry_option("the runs")
 @click.option("--report/--no-report", default=True, help="Write the report at the end.")
 def command(
     grid: str,
     out: Path | None,
     device: str,
-    preset: str | None,
-    seeds: str | None,
-    searchers: tuple[str, ...],
-    selectors: tuple[str, ...],
-    datasets: tuple[str, ...],
-    budget: int | None,
-    table: str | None,
-    settings: tuple[str, ...],
-    diagnostics: str | None,
     plugins: tuple[Path, ...],
     retry_failed: bool,
     report: bool,
+    **chosen: Any,
 ) -> None:
     """Run GRID: a name that `dartboard list grids` shows, or a TOML file.
 
     Each supernet is trained once; every selector chooses from it; each cell is looked up. Interrupted, the same command
-    goes on from the last epoch. Exit codes: 0 all well, 1 some runs failed, 2 bad input.
+    goes on from the last epoch. Exit codes: 0 all well, 1 some runs failed, 2 bad input, 130 interrupted.
     """
     from dartboard.harness.engine import Engine, scored_by
     from dartboard.harness.grid import Overrides, read_grid
-    from dartboard.harness.progress import listener
+    from dartboard.harness.progress import listening
     from dartboard.results.diagnostics import read_costs
 
-    overrides = Overrides(
-        preset=preset,
-        searchers=searchers,
-        selectors=selectors,
-        datasets=datasets,
-        seeds=seeds,
-        table=table,
-        diagnostics=diagnostics,
-        budget=budget,
-        settings=settings,
-    )
     methods = catalogues(plugins)
-    resolved = read_grid(grid, overrides, searchers=methods.searchers, selectors=methods.selectors)
+    resolved = read_grid(grid, Overrides(**chosen), searchers=methods.searchers, selectors=methods.selectors)
     folder = out or Path("runs") / resolved.name
-    with listener() as told:
+    with listening(f"the same command goes on from the last epoch in {folder}") as told:
         engine = Engine(resolved, folder, device=device, listener=told, retry_failed=retry_failed)
         told.end(f"table: {engine.truth.provenance.title}; scored by {scored_by(engine)}")
-        try:
-            outcome = engine.run()
-        except KeyboardInterrupt:
-            told.end(f"interrupted; the same command goes on from the last epoch in {folder}")
-            sys.exit(130)
+        outcome = engine.run()
     click.echo(f"{outcome.ok} runs are in {folder / 'records.jsonl'}", err=True)
     costs = read_costs(folder)
     if costs:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dartboard.harness.columns import columns
+from dartboard.harness.options import device_option, retry_option
 from dartboard.harness.plugins import catalogues, plugin_option
 
 if TYPE_CHECKING:
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
     help="Images that each selector may push, in place of the run's; may be repeated, for a curve.",
 )  # fmt: skip
 @click.option("--any-time", is_flag=True, help="Also after 1, 2, 4, ... batches (samples, cells) of each selector.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@device_option
 @plugin_option
-@click.option("--retry-failed", is_flag=True, help="Try the repeats again that failed before.")
+@retry_option("the repeats")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (see docs/selection.md).")
 def command(
     folder: Path,
@@ -49,10 +51,11 @@ def command(
     """Apply selectors again to the trained supernets of the run folder DIR, and say how far their answers scatter.
 
     The records go to DIR/repeats.jsonl; records.jsonl stays as it is. Interrupted, the same command goes on; with a
-    larger --repeat it adds to what is there. Exit codes: 0 all well, 1 some repeats failed, 2 bad input.
+    larger --repeat it adds to what is there. Exit codes: 0 all well, 1 some repeats failed, 2 bad input, 130
+    interrupted.
     """
     from dartboard.harness.engine import Engine
-    from dartboard.harness.progress import listener
+    from dartboard.harness.progress import listening
     from dartboard.harness.recorded import recorded_grid, recorded_header
     from dartboard.harness.reselect import Plan, Reselection, asked_keys, asked_selectors, check_plan, narrowed
     from dartboard.results.repeats import facts, pool, read_repeats, summarise_repeats
@@ -63,13 +66,9 @@ def command(
     chosen = asked_selectors(header, methods.selectors, selectors)
     grid = recorded_grid(header, methods.searchers, selectors=chosen)
     grid = narrowed(grid, searchers=searchers, datasets=datasets, seeds=seeds)
-    with listener() as told:
+    with listening() as told:
         again = Reselection(Engine(grid, folder, device=device, listener=told, retry_failed=retry_failed), plan)
-        try:
-            again.run()
-        except KeyboardInterrupt:
-            told.end("interrupted; the same command goes on")
-            sys.exit(130)
+        again.run()
     labels = [method.label for method in chosen]
     wanted = set(asked_keys(again.ok | again.failed, plan, labels))
     searches = {
@@ -94,10 +93,6 @@ def table(rows: Sequence[Pooled]) -> list[str]:
     for title, (head, cells) in (("", repeat_table(rows)), ("The same repeats, stopped earlier", part_table(rows))):
         if not cells:
             continue
-        widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
         lines += ["", title] if title else []
-        for row in (head, *cells):
-            left = (text.ljust(width) for text, width in zip(row[:3], widths[:3], strict=True))
-            right = (text.rjust(width) for text, width in zip(row[3:], widths[3:], strict=True))
-            lines.append("  ".join((*left, *right)))
+        lines += columns([head, *cells], left=3)
     return [*lines, "", *WORDS]

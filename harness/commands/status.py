@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from dartboard.harness.columns import columns
+
 
 @click.command(epilog="Example: dartboard status runs/quick")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
@@ -42,10 +44,6 @@ def command(folder: Path, as_json: bool) -> None:
         search = entry.search
         counts = (str(entry.ok), str(entry.failed), str(entry.left))
         rows.append((search.searcher, search.dataset, str(search.seed), epochs, *counts))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        left = (text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True))
-        right = (text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True))
-        click.echo("  ".join((*left, *right)))
+    click.echo("\n".join(columns(rows, left=2)))
     total = progress.ok + progress.failed + progress.left
     click.echo(f"{progress.name}: {progress.ok} of {total} runs done, {progress.failed} failed, {progress.left} left")
