@@ -27,7 +27,7 @@ from dartboard.harness.prepare import prepare_searcher
 from dartboard.harness.toys import BATCH, OPTIONS, TORCH_DTYPES, toy_epoch, toy_images, toy_supernet
 from dartboard.harness.verify import check_configuration_frozen, check_described, require
 from dartboard.searchers._training import Protocol
-from dartboard.selectors.perturbation import Projected
+from dartboard.selectors._tuning import Projected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

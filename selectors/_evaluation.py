@@ -23,6 +23,7 @@ from dartboard.benchmark.contracts import Cache, Result, SelectionData
 from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.streams import stream
 from dartboard.benchmark.supernet import MixedNetwork, Supernet
+from dartboard.selectors._options import Criterion
 from dartboard.selectors._passes import Passes
 
 Batches: TypeAlias = Iterable[tuple[Tensor, Tensor]]
@@ -82,6 +83,10 @@ class Scores(NamedTuple):
     accuracy: NDArray[np.float64]  # (M,), percent
     loss: NDArray[np.float64]  # (M,), mean cross-entropy
     images: int  # pushed forward, over all mixtures
+
+    def worth(self, criterion: Criterion) -> NDArray[np.float64]:
+        """(M,): the accuracy, or minus the loss; larger is better."""
+        return self.accuracy if criterion == "accuracy" else -self.loss
 
 
 @torch.no_grad()

@@ -19,15 +19,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dartboard.benchmark.contracts import Selection, SelectionData
 from dartboard.benchmark.space import E, O
+from dartboard.benchmark.streams import stream
+from dartboard.selectors._budget import valid_images
 from dartboard.selectors._gradients import SupernetLoss, logits
-from dartboard.selectors._options import require_at_least, require_one_of, require_positive
+from dartboard.selectors._options import choose, require_at_least, require_one_of, require_positive
 
 Inverse = Literal["identity", "woodbury", "neumann", "conjugate-gradients"]
 
@@ -221,3 +224,24 @@ def softmax_invariance(
     directions = torch.stack([ones, F.normalize(noise, dim=0) * ones.norm()])
     lengths = derivatives(loss, [batch], directions).mixed.norm(dim=1).tolist()
     return Invariance({"softmax_invariance": lengths[0] / lengths[1] if lengths[1] else None}, loss.images)
+
+
+def most_images(config: Curved, data: SelectionData, *, passes: int, vectors: int) -> int:
+    """The most images that a selection pushes: some passes, H⁻¹ of so many vectors, and the control's batch."""
+    total = passes + solve_passes(config, vectors)
+    return total * valid_images(data, config.batches) + valid_images(data, 1)
+
+
+def conclude(
+    scores: Tensor, loss: SupernetLoss, batch: tuple[Tensor, Tensor], config: Curved, root: int, **notes: Any
+) -> Selection:
+    """The answer by `scores` (E·O,), with the control on `batch` and all images that were pushed through `loss`."""
+    control = softmax_invariance(loss.network, loss.around, batch, stream(root, "control"))
+    told, images = scores.reshape(E, O).cpu().numpy(), loss.images + control.images
+    return Selection(
+        cell=choose(told, exclude_none=config.exclude_none),
+        scores=told,
+        images=images,
+        gradient_images=images,
+        notes={**control.notes, **notes},
+    )

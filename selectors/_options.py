@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import NONE, Cell
 
 ConfigT = TypeVar("ConfigT")
+
+Criterion = Literal["accuracy", "loss"]
 
 
 class Configured(Generic[ConfigT]):
@@ -40,6 +42,26 @@ class Looks:
     def __post_init__(self) -> None:
         require_at_least(self, 1, "batches")
         require_one_of(self, norm=("batch", "running"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judges(Looks):
+    """What criteria have in common that judge by the supernet's accuracy, or by its loss.
+
+    Raises:
+        InputError: when a number is out of range or a word is not one of its choices.
+    """
+
+    criterion: Criterion = "accuracy"
+
+    def __post_init__(self) -> None:
+        Looks.__post_init__(self)
+        require_one_of(self, criterion=get_args(Criterion))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """Nothing to set."""
 
 
 def require_at_least(config: Any, least: float, *names: str) -> None:

@@ -26,15 +26,14 @@ from dartboard.benchmark.space import NONE, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.selectors._budget import Knob, valid_images
 from dartboard.selectors._evaluation import score_mixtures, shared_batches, without_each
-from dartboard.selectors._options import Configured, Looks, require_at_least, require_one_of
+from dartboard.selectors._options import Configured, Judges, require_at_least, require_one_of
+from dartboard.selectors._settling import EdgeOrder, edge_order, settle
 
-Criterion = Literal["accuracy", "loss"]
 Rank = Literal["drop", "projected"]
-EdgeOrder = Literal["random", "ascending"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(Looks):
+class Config(Judges):
     """The width of the beam, and what a settling is worth.
 
     Raises:
@@ -43,14 +42,13 @@ class Config(Looks):
 
     width: int = 3  # k
     rank: Rank = "drop"
-    criterion: Criterion = "accuracy"
     edge_order: EdgeOrder = "random"
     batches: int | None = 16  # of the validation half; None: all
 
     def __post_init__(self) -> None:
-        Looks.__post_init__(self)
+        Judges.__post_init__(self)
         require_at_least(self, 1, "width")
-        require_one_of(self, rank=get_args(Rank), criterion=get_args(Criterion), edge_order=get_args(EdgeOrder))
+        require_one_of(self, rank=get_args(Rank), edge_order=get_args(EdgeOrder))
 
 
 class State(NamedTuple):
@@ -80,9 +78,7 @@ class BeamPerturbation(Configured[Config]):
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; there are no scores, and the trace tells the beam after each edge."""
         config, root, images = self.config, split_off(generator), 0
-        order = list(range(E))
-        if config.edge_order == "random":
-            order = torch.randperm(E, generator=stream(root, "edges")).tolist()
+        order = edge_order(config.edge_order, stream(root, "edges"))
         batches = list(shared_batches(data, stream(root, "images"), steps=config.batches))
         beam, trace = [State(0.0, (), trained.searcher.mixture().detach())], []
         for place, edge in enumerate(order):
@@ -96,7 +92,7 @@ class BeamPerturbation(Configured[Config]):
                 masks = projected
             result = score_mixtures(trained.supernet, torch.cat(masks), batches, config.norm, data.cache)
             images += result.images
-            worth = (result.accuracy if config.criterion == "accuracy" else -result.loss).reshape(len(beam), -1)
+            worth = result.worth(config.criterion).reshape(len(beam), -1)
             reached = []
             for state, nexts, row in zip(beam, projected, worth, strict=True):
                 values = state.value + row[0] - row[1:] if config.rank == "drop" else row
@@ -117,12 +113,3 @@ class BeamPerturbation(Configured[Config]):
             images=images,
             notes={"value": beam[0].value},
         )
-
-
-def settle(mixture: Tensor, edge: int) -> Tensor:
-    """(O, E, O) or (O, cells, E, O): `mixture` with each operation in turn alone on `edge`, at full weight."""
-    settled = mixture.expand(O, *mixture.shape).clone()
-    for operation in range(O):
-        settled[operation, ..., edge, :] = 0
-        settled[operation, ..., edge, operation] = 1
-    return settled

@@ -16,25 +16,22 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
-from dartboard.benchmark.epochs import EpochMeter, steps_of_epoch
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import derive, split_off, stream
 from dartboard.selectors._budget import Knob, epoch_images, valid_images
 from dartboard.selectors._evaluation import score_mixtures, shared_batches
-from dartboard.selectors._options import Configured, Looks, choose, require_at_least, require_one_of, require_positive
-from dartboard.selectors.perturbation import Projected
-
-Criterion = Literal["accuracy", "loss"]
+from dartboard.selectors._options import Configured, Judges, choose, require_at_least, require_positive
+from dartboard.selectors._tuning import Tuning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(Looks):
+class Config(Judges):
     """How long each operation is tuned to, and what is measured then.
 
     Raises:
@@ -43,13 +40,11 @@ class Config(Looks):
 
     epochs: int = 5  # of tuning for each edge and operation
     learning_rate: float = 0.0025  # of the weights, constant
-    criterion: Criterion = "accuracy"
 
     def __post_init__(self) -> None:
-        Looks.__post_init__(self)
+        Judges.__post_init__(self)
         require_at_least(self, 0, "epochs")
         require_positive(self, "learning_rate")
-        require_one_of(self, criterion=get_args(Criterion))
 
 
 class DiscretisationAccuracy(Configured[Config]):
@@ -96,27 +91,14 @@ class DiscretisationAccuracy(Configured[Config]):
         self, trained: TrainedSupernet, data: SelectionData, root: int, edge: int, operation: int, done: dict[str, Any]
     ) -> None:
         """Tune a copy to `operation` alone on `edge`, measure it, and write down what came of it."""
-        config, searcher = self.config, copy.deepcopy(trained.searcher)
-        searcher.restart_weight_optimizer(config.learning_rate)
-        searcher.supernet = network = Projected(searcher.supernet)
-        network.settle(edge, operation)
+        config, tuning = self.config, Tuning.of(trained, self.config.learning_rate)
+        tuning.network.settle(edge, operation)
         for epoch in range(config.epochs):
-            meter = EpochMeter()
-            for result in steps_of_epoch(
-                searcher,
-                data.train,
-                data.valid,
-                searcher.config.protocol,
-                epoch=len(trained.trajectory) + epoch,
-                seed=derive(root, "tune"),
-            ):
-                meter.add(result)
-            images = meter.result().images
+            images = tuning.epoch(data, epoch, derive(root, "tune"))
             done["images"] += images
             done["gradient_images"] += images
         batches = shared_batches(data, stream(root, "images"), steps=config.batches)
-        mixture = network.project(searcher.mixture().detach())
-        scores = score_mixtures(network.network, mixture[None], batches, config.norm)
+        scores = score_mixtures(tuning.network.network, tuning.mixture()[None], batches, config.norm)
         done["images"] += scores.images
         done["accuracy"].append(float(scores.accuracy[0]))
         done["loss"].append(float(scores.loss[0]))

@@ -27,18 +27,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
-from dartboard.benchmark.space import NONE, OPERATIONS, Cell, E, O
+from dartboard.benchmark.space import OPERATIONS, E, O
 from dartboard.selectors._budget import Knob, passes
 from dartboard.selectors._evaluation import score_mixtures, shared_batches, without_each
-from dartboard.selectors._options import Configured, Looks, require_one_of
-from dartboard.selectors.beam_perturbation import settle
+from dartboard.selectors._options import Configured, Judges, require_one_of
+from dartboard.selectors._settling import settle, settled_cell, strongest
 
 First = Literal["certain", "uncertain"]
-Criterion = Literal["accuracy", "loss"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(Looks):
+class Config(Judges):
     """Which end of the order is first, and how operations are judged.
 
     Raises:
@@ -46,11 +45,10 @@ class Config(Looks):
     """
 
     first: First = "certain"
-    criterion: Criterion = "accuracy"
 
     def __post_init__(self) -> None:
-        Looks.__post_init__(self)
-        require_one_of(self, first=get_args(First), criterion=get_args(Criterion))
+        Judges.__post_init__(self)
+        require_one_of(self, first=get_args(First))
 
 
 def edge_entropies(mixture: Tensor) -> NDArray[np.float64]:
@@ -82,15 +80,10 @@ class EdgeEntropy(Configured[Config]):
             masks = without_each(mixture, edge, renormalise=False)
             result = score_mixtures(trained.supernet, masks, batches, config.norm, data.cache)
             images += result.images
-            scores[edge] = -result.accuracy if config.criterion == "accuracy" else result.loss
-            allowed = scores[edge].copy()
-            if config.exclude_none:
-                allowed[NONE] = -np.inf
-            operation = int(allowed.argmax())
+            scores[edge] = -result.worth(config.criterion)
+            operation = strongest(scores[edge], exclude_none=config.exclude_none)
             mixture = settle(mixture, edge)[operation]
             trace.append({"edge": edge, "entropy": float(entropies[edge]), "operation": OPERATIONS[operation]})
             if data.progress:
                 data.progress(len(trace), E)
-        kept = {entry["edge"]: OPERATIONS.index(entry["operation"]) for entry in trace}
-        cell = Cell(tuple(kept[edge] for edge in range(E)))
-        return Selection(cell=cell, scores=scores, trace=tuple(trace), images=images)
+        return Selection(cell=settled_cell(trace), scores=scores, trace=tuple(trace), images=images)

@@ -23,11 +23,11 @@ import torch
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
-from dartboard.selectors._budget import Knob, valid_images
+from dartboard.selectors._budget import Knob
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, logits
-from dartboard.selectors._implicit import Curved, derivatives, softmax_invariance, solve, solve_passes
-from dartboard.selectors._options import Configured, choose, require_one_of
+from dartboard.selectors._implicit import Curved, conclude, derivatives, most_images, solve
+from dartboard.selectors._options import Configured, require_one_of
 
 Keep = Literal["largest", "smallest"]
 
@@ -58,21 +58,16 @@ class ImAlpha(Configured[Config]):
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""
-        passes = 1 + solve_passes(self.config, E * O)
-        return passes * valid_images(data, self.config.batches) + valid_images(data, 1)  # the control
+        return most_images(self.config, data, passes=1, vectors=E * O)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are s, or -s where the smallest is kept."""
-        config, network, root = self.config, trained.searcher.supernet, split_off(generator)
+        config, root = self.config, split_off(generator)
         mixture = trained.searcher.mixture().detach()
         batches = list(shared_batches(data, stream(root, "images"), steps=config.batches))
-        loss = SupernetLoss(network, logits(mixture), cache=data.cache)
+        loss = SupernetLoss(trained.searcher.supernet, logits(mixture), cache=data.cache)
         found = derivatives(loss, batches, torch.eye(E * O))
         response = solve(loss, batches, found.gradients, found.mixed, config)
         magnitude = (mixture if mixture.dim() == 2 else mixture.mean(0)).double().square()
-        influence = magnitude * (found.mixed * response).sum(1).reshape(E, O)
-        scores = (influence if config.keep == "largest" else -influence).cpu().numpy()
-        control = softmax_invariance(network, mixture, batches[0], stream(root, "control"))
-        images = loss.images + control.images
-        cell = choose(scores, exclude_none=config.exclude_none)
-        return Selection(cell=cell, scores=scores, images=images, gradient_images=images, notes=control.notes)
+        influence = magnitude.flatten() * (found.mixed * response).sum(1)
+        return conclude(influence if config.keep == "largest" else -influence, loss, batches[0], config, root)

@@ -20,18 +20,11 @@ import torch
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
-from dartboard.selectors._budget import Knob, valid_images
+from dartboard.selectors._budget import Knob
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, shifts
-from dartboard.selectors._implicit import (
-    Curved,
-    derivatives,
-    mixed_product,
-    softmax_invariance,
-    solve,
-    solve_passes,
-)
-from dartboard.selectors._options import Configured, choose
+from dartboard.selectors._implicit import Curved, conclude, derivatives, mixed_product, most_images, solve
+from dartboard.selectors._options import Configured
 
 Config = Curved  # nothing of its own
 
@@ -47,19 +40,14 @@ class ImMix(Configured[Config]):
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""
-        passes = 2 + solve_passes(self.config, 1)  # derivatives, the inverse, the product back; then the control
-        return passes * valid_images(data, self.config.batches) + valid_images(data, 1)
+        return most_images(self.config, data, passes=2, vectors=1)  # derivatives, and the product back
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are -s."""
-        config, network, root = self.config, trained.searcher.supernet, split_off(generator)
+        config, root = self.config, split_off(generator)
         mixture = trained.searcher.mixture().detach()
         batches = list(shared_batches(data, stream(root, "images"), steps=config.batches))
-        loss = SupernetLoss(network, shifts(mixture), cache=data.cache)
+        loss = SupernetLoss(trained.searcher.supernet, shifts(mixture), cache=data.cache)
         found = derivatives(loss, batches, torch.ones(1, E * O))
         (response,) = solve(loss, batches, found.gradients, found.mixed, config)
-        scores = -mixed_product(loss, batches, response).reshape(E, O).cpu().numpy()
-        control = softmax_invariance(network, mixture, batches[0], stream(root, "control"))
-        images = loss.images + control.images
-        cell = choose(scores, exclude_none=config.exclude_none)
-        return Selection(cell=cell, scores=scores, images=images, gradient_images=images, notes=control.notes)
+        return conclude(-mixed_product(loss, batches, response), loss, batches[0], config, root)

@@ -20,18 +20,18 @@ paper's own text could not be consulted: whether it scores removals like this is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
-from dartboard.selectors._budget import Knob, valid_images
+from dartboard.selectors._budget import Knob
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates
-from dartboard.selectors._implicit import Curved, derivatives, softmax_invariance, solve, solve_passes
-from dartboard.selectors._options import Configured, choose, require_one_of
+from dartboard.selectors._implicit import Curved, conclude, derivatives, most_images, solve
+from dartboard.selectors._options import Configured, require_one_of
 
 Terms = Literal["first", "indirect", "full"]
 
@@ -63,15 +63,14 @@ class ImQuad(Configured[Config]):
 
     def cost(self, data: SelectionData) -> int:
         """The most images that a selection pushes."""
-        passes = 1 + (0 if self.config.terms == "first" else solve_passes(self.config, E * O))
-        return passes * valid_images(data, self.config.batches) + valid_images(data, 1)  # the control
+        return most_images(self.config, data, passes=1, vectors=0 if self.config.terms == "first" else E * O)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are ΔV, in nats."""
-        config, network, root = self.config, trained.searcher.supernet, split_off(generator)
+        config, root = self.config, split_off(generator)
         mixture = trained.searcher.mixture().detach()
         batches = list(shared_batches(data, stream(root, "images"), steps=config.batches))
-        loss = SupernetLoss(network, gates(mixture), cache=data.cache)
+        loss = SupernetLoss(trained.searcher.supernet, gates(mixture), cache=data.cache)
         found = derivatives(loss, batches, torch.eye(E * O)[: 0 if config.terms == "first" else E * O])
         change = {"first": 0 - found.by_z}
         if config.terms != "first":
@@ -79,9 +78,6 @@ class ImQuad(Configured[Config]):
             change["indirect"] = -(found.mixed * response).sum(1) / 2
         if config.terms == "full":
             change["direct"] = found.second.diagonal() / 2
-        scores = sum(change.values(), torch.zeros_like(found.by_z)).reshape(E, O).cpu().numpy()
-        control = softmax_invariance(network, mixture, batches[0], stream(root, "control"))
-        images = loss.images + control.images
-        cell = choose(scores, exclude_none=config.exclude_none)
-        notes: dict[str, Any] = {**control.notes, **{k: v.reshape(E, O).tolist() for k, v in change.items()}}
-        return Selection(cell=cell, scores=scores, images=images, gradient_images=images, notes=notes)
+        scores = sum(change.values(), torch.zeros_like(found.by_z))
+        terms = {name: term.reshape(E, O).tolist() for name, term in change.items()}
+        return conclude(scores, loss, batches[0], config, root, **terms)

@@ -12,34 +12,22 @@ its scores say on their own, and it costs one pass over the images for each of t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
-import numpy as np
 import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
-from dartboard.benchmark.space import NONE, Cell, E, O
+from dartboard.benchmark.space import E, O
 from dartboard.selectors._budget import Knob, passes
 from dartboard.selectors._evaluation import score_mixtures, shared_batches, without_each
-from dartboard.selectors._options import Configured, Looks, require_one_of
-
-Criterion = Literal["accuracy", "loss"]
+from dartboard.selectors._options import Configured, Judges, choose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(Looks):
-    """What is lost, and how it is measured.
+class Config(Judges):
+    """What is lost, and how it is measured."""
 
-    Raises:
-        InputError: when a number is out of range or a word is not one of its choices.
-    """
-
-    criterion: Criterion = "accuracy"
     renormalise: bool = False  # whether a masked row is scaled up to sum 1 again
-
-    def __post_init__(self) -> None:
-        Looks.__post_init__(self)
-        require_one_of(self, criterion=get_args(Criterion))
 
 
 class LeaveOneOut(Configured[Config]):
@@ -58,8 +46,5 @@ class LeaveOneOut(Configured[Config]):
         masks = torch.cat([without_each(mixture, edge, renormalise=config.renormalise) for edge in range(E)])
         batches = shared_batches(data, generator, steps=config.batches)
         result = score_mixtures(trained.supernet, masks, batches, config.norm, data.cache)
-        scores = (-result.accuracy if config.criterion == "accuracy" else result.loss).reshape(E, O)
-        allowed = scores.copy()
-        if config.exclude_none:
-            allowed[:, NONE] = -np.inf
-        return Selection(cell=Cell.from_scores(allowed), scores=scores, images=result.images)
+        scores = -result.worth(config.criterion).reshape(E, O)
+        return Selection(cell=choose(scores, exclude_none=config.exclude_none), scores=scores, images=result.images)

@@ -5,17 +5,13 @@ It is a yardstick, not a selection: it reads the table and sees no supernet, as 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from dartboard.benchmark.contracts import Selection
 from dartboard.benchmark.ground_truth import GroundTruth, Metric
-from dartboard.selectors._options import Configured
+from dartboard.selectors._options import Configured, Nothing
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Nothing to set."""
+Config = Nothing
 
 
 class Oracle(Configured[Config]):

@@ -29,17 +29,16 @@ import torch
 from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
-from dartboard.benchmark.epochs import EpochMeter, steps_of_epoch
-from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import OPERATIONS, Cell, E, O
 from dartboard.benchmark.streams import derive, split_off, stream
 from dartboard.benchmark.supernet import MixedNetwork
 from dartboard.selectors._budget import Knob, epoch_images, valid_images
 from dartboard.selectors._evaluation import score_mixtures, without_each
 from dartboard.selectors._options import Configured, Looks, require_at_least, require_one_of, require_positive
+from dartboard.selectors._settling import EdgeOrder, edge_order, strongest
+from dartboard.selectors._tuning import Projected, Tuning
 
 Criterion = Literal["accuracy", "loss", "magnitude"]
-EdgeOrder = Literal["random", "ascending"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,37 +61,6 @@ class Config(Looks):
         require_at_least(self, 0, "interval")
         require_positive(self, "learning_rate")
         require_one_of(self, criterion=get_args(Criterion), edge_order=get_args(EdgeOrder))
-
-
-class Projected(MixedNetwork):
-    """A network of which some edges are settled: their rows of any mixture are overwritten by one-hot rows.
-
-    The gradient of the overwritten rows is exactly 0.
-    """
-
-    settled: Tensor  # (E,), bool
-    one_hot: Tensor  # (E, O)
-
-    def __init__(self, network: MixedNetwork) -> None:
-        super().__init__()
-        self.network = network
-        like = next(network.parameters())
-        self.register_buffer("settled", torch.zeros(E, dtype=torch.bool, device=like.device))
-        self.register_buffer("one_hot", torch.zeros(E, O, dtype=like.dtype, device=like.device))
-
-    def project(self, mixture: Tensor) -> Tensor:
-        """`mixture` (E, O) or (cells, E, O) with the settled rows in place."""
-        return torch.where(self.settled[:, None], self.one_hot, mixture)
-
-    def settle(self, edge: int, operation: int) -> None:
-        """Let `edge` keep `operation` only."""
-        self.settled[edge] = True
-        self.one_hot[edge, operation] = 1
-
-    def forward(self, images: Tensor, mixture: Tensor, norm: Norm = "train") -> Tensor:
-        """See `MixedNetwork.forward`."""
-        logits: Tensor = self.network(images, self.project(mixture), norm)
-        return logits
 
 
 def projection_epochs(interval: int) -> dict[int, int]:
@@ -125,37 +93,26 @@ class Perturbation(Configured[Config]):
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; an edge's scores are those of its own turn, larger where removal hurts more."""
         config, root = self.config, split_off(generator)
-        searcher = copy.deepcopy(trained.searcher)
-        searcher.restart_weight_optimizer(config.learning_rate)
-        searcher.supernet = network = Projected(searcher.supernet)
-        order = list(range(E))
-        if config.edge_order == "random":
-            order = torch.randperm(E, generator=stream(root, "edges")).tolist()
-        schedule = projection_epochs(config.interval)
-        protocol = searcher.config.protocol
-        first = len(trained.trajectory)
+        tuning = Tuning.of(trained, config.learning_rate)
+        searcher, network = tuning.searcher, tuning.network
+        order = edge_order(config.edge_order, stream(root, "edges"))
+        schedule, epochs = projection_epochs(config.interval), max(1, config.interval * (E - 1))
 
         progress = _Progress()
         kept = data.journal.load() if data.journal else None
         if kept is not None:
             progress = _Progress.read(kept)
             searcher.load_state_dict(kept["searcher"])
-        for epoch in range(progress.epoch, max(1, config.interval * (E - 1))):
+        for epoch in range(progress.epoch, epochs):
             for _ in range(schedule.get(epoch, 0)):
-                self._project(order[len(progress.trace)], network, searcher.mixture().detach(), data, root, progress)
+                self._project(order[len(progress.trace)], network, tuning.mixture(), data, root, progress)
             if config.interval:
-                meter = EpochMeter()
-                tuning = derive(root, "tune")
-                for result in steps_of_epoch(
-                    searcher, data.train, data.valid, protocol, epoch=first + epoch, seed=tuning
-                ):
-                    meter.add(result)
-                done = meter.result()
-                progress.images += done.images
-                progress.gradient_images += done.images
+                images = tuning.epoch(data, epoch, derive(root, "tune"))
+                progress.images += images
+                progress.gradient_images += images
             progress.epoch = epoch + 1
             if data.progress:
-                data.progress(progress.epoch, max(1, config.interval * (E - 1)))
+                data.progress(progress.epoch, epochs)
             if data.journal and config.interval:
                 data.journal.save({**progress.state(), "searcher": searcher.state_dict()})
         final = score_mixtures(
@@ -179,8 +136,7 @@ class Perturbation(Configured[Config]):
         root: int,
         progress: _Progress,
     ) -> None:
-        """Settle `edge`, and write down why."""
-        mixture = network.project(mixture)
+        """Settle `edge` of today's `mixture`, and write down why."""
         entry: dict[str, Any] = {"edge": edge, "epoch": progress.epoch}
         if self.config.criterion == "magnitude":
             rows = mixture if mixture.dim() == 2 else mixture.mean(0)
@@ -190,12 +146,7 @@ class Perturbation(Configured[Config]):
             accuracy, loss = self._score(network.network, masks, data, derive(root, "masks", edge), progress)
             scores = -accuracy if self.config.criterion == "accuracy" else loss
             entry |= {"accuracy_without": accuracy.tolist(), "loss_without": loss.tolist()}
-        if np.isnan(scores).any():
-            raise ValueError(f"the scores of edge {edge} hold NaN, which ranks nothing: {scores.tolist()}")
-        allowed = scores.copy()
-        if self.config.exclude_none:
-            allowed[0] = -np.inf
-        operation = int(allowed.argmax())
+        operation = strongest(scores, exclude_none=self.config.exclude_none)
         network.settle(edge, operation)
         progress.scores[edge] = scores.tolist()
         progress.trace.append(entry | {"operation": OPERATIONS[operation]})

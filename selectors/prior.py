@@ -7,7 +7,6 @@ a criterion has to beat it before its own correlation with the table means anyth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -15,14 +14,10 @@ import torch
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.space import CONV1X1, CONV3X3, NONE, POOL, SKIP, Cell, E, O
-from dartboard.selectors._options import Configured
+from dartboard.selectors._options import Configured, Nothing
 
+Config = Nothing
 ORDER = (NONE, POOL, SKIP, CONV1X1, CONV3X3)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Nothing to set."""
 
 
 class Prior(Configured[Config]):

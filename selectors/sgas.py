@@ -21,7 +21,6 @@ constant rate, the batch as it was, as in DARTS-PT. It is the trajectory of the 
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -31,12 +30,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
-from dartboard.benchmark.epochs import EpochMeter, steps_of_epoch
 from dartboard.benchmark.space import NONE, OPERATIONS, Cell, E, O
 from dartboard.benchmark.streams import derive, split_off
 from dartboard.selectors._budget import Knob, epoch_images
 from dartboard.selectors._options import Configured, require_at_least, require_one_of, require_positive
-from dartboard.selectors.perturbation import Projected
+from dartboard.selectors._tuning import Projected, Tuning
 
 Criterion = Literal["1", "2"]
 
@@ -100,10 +98,9 @@ class Sgas(Configured[Config]):
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`; an edge's scores are its mixing weights when its turn came."""
-        config, tuning = self.config, derive(split_off(generator), "tune")
-        searcher = copy.deepcopy(trained.searcher)
-        searcher.restart_weight_optimizer(config.learning_rate)
-        searcher.supernet = network = Projected(searcher.supernet)
+        config, seed = self.config, derive(split_off(generator), "tune")
+        tuning = Tuning.of(trained, config.learning_rate)
+        searcher, network = tuning.searcher, tuning.network
         history = [np.asarray(mixture) for mixture in trained.trajectory[:-1]]  # epochs before today's
         scores, trace, pushed = np.zeros((E, O)), [], 0
         kept = data.journal.load() if data.journal else None
@@ -118,13 +115,7 @@ class Sgas(Configured[Config]):
             trace.append(entry)
             for epoch in range(config.interval if len(trace) < E else 0):
                 history.append(_mean(searcher.mixture()))
-                meter = EpochMeter()
-                number = len(trained.trajectory) + (len(trace) - 1) * config.interval + epoch
-                for result in steps_of_epoch(
-                    searcher, data.train, data.valid, searcher.config.protocol, epoch=number, seed=tuning
-                ):
-                    meter.add(result)
-                pushed += meter.result().images
+                pushed += tuning.epoch(data, (len(trace) - 1) * config.interval + epoch, seed)
             if data.progress:
                 data.progress(len(trace), E)
             if data.journal and config.interval:

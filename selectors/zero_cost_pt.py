@@ -29,19 +29,18 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.layers import Norm
-from dartboard.benchmark.space import NONE, OPERATIONS, Cell, E, O
+from dartboard.benchmark.space import OPERATIONS, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import Supernet
 from dartboard.selectors._budget import Knob, images_in
 from dartboard.selectors._evaluation import without_each
 from dartboard.selectors._options import Configured, require_at_least, require_one_of
+from dartboard.selectors._settling import EdgeOrder, edge_order, settle, settled_cell, strongest
 from dartboard.selectors._zero_cost import ActivationCodes, SynapticFlow, untrained
-from dartboard.selectors.beam_perturbation import settle
 
 Measure = Literal["naswot", "synflow"]
 Weights = Literal["untrained", "trained"]
 Mixture = Literal["uniform", "searcher"]
-EdgeOrder = Literal["random", "ascending"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +119,7 @@ class ZeroCostPT(Configured[Config]):
 
         proposals, values = [], {}
         for index in range(config.proposals):
-            order = list(range(E))
-            if config.edge_order == "random":
-                order = torch.randperm(E, generator=stream(root, "edges", index)).tolist()
+            order = edge_order(config.edge_order, stream(root, "edges", index))
             batches = images("images", index)(E)
             proposals.append(self._propose(mixture, order, batches, measure))
             if data.progress:
@@ -149,14 +146,10 @@ class ZeroCostPT(Configured[Config]):
         for edge, images in zip(order, batches, strict=True):
             without = measure(without_each(mixture, edge, renormalise=False), images)
             scores[edge] = -without
-            allowed = scores[edge].copy()
-            if self.config.exclude_none:
-                allowed[NONE] = -np.inf
-            operation = int(allowed.argmax())
+            operation = strongest(scores[edge], exclude_none=self.config.exclude_none)
             mixture = settle(mixture, edge)[operation]
             trace.append({"edge": edge, "operation": OPERATIONS[operation], "score_without": without.tolist()})
-        chosen = {entry["edge"]: OPERATIONS.index(entry["operation"]) for entry in trace}
-        return Proposal(Cell(tuple(chosen[edge] for edge in range(E))), scores, tuple(trace))
+        return Proposal(settled_cell(trace), scores, tuple(trace))
 
 
 class _Measure:

@@ -19,7 +19,7 @@ from dartboard.searchers._training import resolve_protocol
 from dartboard.searchers.darts_v1 import Config as DartsConfig
 from dartboard.searchers.darts_v1 import DartsV1
 from dartboard.searchers.lambda_darts import Config, LambdaDarts, agreement, agreement_gradient
-from dartboard.selectors.perturbation import Projected
+from dartboard.selectors._tuning import Projected
 
 
 def make(**options: object) -> LambdaDarts:

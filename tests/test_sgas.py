@@ -17,7 +17,7 @@ from dartboard.benchmark.space import NONE, OPERATIONS, E
 from dartboard.benchmark.streams import derive, split_off, stream
 from dartboard.harness.toys import toy_images, toy_trained
 from dartboard.selectors import magnitude
-from dartboard.selectors.perturbation import Projected
+from dartboard.selectors._tuning import Projected
 from dartboard.selectors.sgas import Config, Sgas, certainty, scaled, stability, without_none
 
 

@@ -26,7 +26,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dartboard.benchmark.epochs import EpochMeter, steps_of_epoch
 from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import Cell
 from dartboard.benchmark.streams import derive
@@ -34,8 +33,8 @@ from dartboard.benchmark.supernet import MixedNetwork
 from dartboard.harness.diagnostics._subject import Measurement, Subject
 from dartboard.selectors._evaluation import score_mixtures
 from dartboard.selectors._options import require_at_least, require_positive
+from dartboard.selectors._tuning import Tuning
 from dartboard.selectors.one_shot_best import re_estimate
-from dartboard.selectors.perturbation import Projected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,19 +83,14 @@ def measure(subject: Subject, config: Config) -> Measurement:
         state["images"] += sum(len(labels) for _, labels in batches)
         score("re_estimated", anew, one_hot, "running")
 
-    searcher = copy.deepcopy(trained.searcher)
-    searcher.restart_weight_optimizer(config.learning_rate)
-    searcher.supernet = network = Projected(searcher.supernet)
+    tuning = Tuning.of(trained, config.learning_rate)
+    searcher, network = tuning.searcher, tuning.network
     for edge, operation in enumerate(cell.operations):
         network.settle(edge, operation)
     if kept is not None:
         searcher.load_state_dict(kept["searcher"])
-    protocol, first, root = searcher.config.protocol, len(trained.trajectory), derive(subject.root, "tune")
     for epoch in range(state["epoch"], config.epochs):
-        meter = EpochMeter()
-        for result in steps_of_epoch(searcher, data.train, data.valid, protocol, epoch=first + epoch, seed=root):
-            meter.add(result)
-        images = meter.result().images
+        images = tuning.epoch(data, epoch, derive(subject.root, "tune"))
         state["images"] += images
         state["gradient_images"] += images
         state["epoch"] = epoch + 1
