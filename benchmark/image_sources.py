@@ -24,19 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dartboard.benchmark.cache import cache_folder
+from dartboard.benchmark.cifar import CIFAR10, CIFAR100, Cifar, read_cifar
 from dartboard.benchmark.errors import InputError, unknown
-from dartboard.benchmark.image_files import (
-    CIFAR10,
-    CIFAR100,
-    Cifar,
-    ImageSet,
-    as_channels,
-    file_digest,
-    read_cifar,
-    read_digits,
-    read_imagenet16,
-    read_pack,
-)
+from dartboard.benchmark.image_packs import read_pack
+from dartboard.benchmark.image_sets import ImageSet, as_channels, file_digest, read_digits
+from dartboard.benchmark.imagenet16 import read_imagenet16
 
 VERSION: Final = 1
 """Of the kept form; a new one where reading gives other pixels than before."""
@@ -123,9 +115,11 @@ def fetch_images(name: str | Path, *, source: Path | None = None, register: str 
             f"{register!r} cannot be a pack's name: take small letters, digits, '-', '_' and '.', beginning with a "
             f"letter or digit, and none of {', '.join(SUMMARIES)}"
         )
-    folder = _folder() / f"{file_digest(path, 'sha256')}-{VERSION}"
-    if not folder.is_dir():
-        _keep(read_pack(path))
+    with _reading(path):
+        folder = _folder() / f"{file_digest(path, 'sha256')}-{VERSION}"
+        pack = None if folder.is_dir() else read_pack(path)
+    if pack is not None:
+        _keep(pack)
     if register is not None:
         _point(register, folder)
     return _kept(folder, register or path.stem)
@@ -142,14 +136,17 @@ def _fetch_builtin(name: str, source: Path | None) -> ImageSet:
     if source is None and _pointer(name).is_file() and _pointed(name).is_dir():
         return _kept(_pointed(name), name)
     if name in _CIFARS:
-        images = read_cifar(source or _download(_CIFARS[name]), _CIFARS[name])
+        place = source or _download(_CIFARS[name])
+        with _reading(place):
+            images = read_cifar(place, _CIFARS[name])
     elif source is None:
         raise InputError(
             f"{name} cannot be downloaded: put ImageNet16's batch files (train_data_batch_1 to train_data_batch_10 and "
             f"val_data) into a folder and call `dartboard data fetch {name} --from FOLDER`"
         )
     else:
-        images = read_imagenet16(source)
+        with _reading(source):
+            images = read_imagenet16(source)
     folder = _keep(images)
     _point(name, folder)
     return _kept(folder, name)
@@ -221,6 +218,15 @@ def _point(name: str, folder: Path) -> None:
         partial = folder.parent / f".partial-{name}-{os.getpid()}"
         _write_json(partial, {"folder": folder.name, "source": source})
         partial.replace(_pointer(name))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn a file that the system does not let us read into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
 
 
 @contextmanager

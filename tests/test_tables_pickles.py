@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.pickles import restricted_load
 from dartboard.benchmark.tables import pickles
-from dartboard.benchmark.tables.pickles import load_reducing, restricted_load
+from dartboard.benchmark.tables.pickles import load_reducing
 
 
 def unchanged(cell: dict[Any, Any]) -> dict[Any, Any]:

@@ -20,9 +20,9 @@ import numpy as np
 
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.ground_truth import GroundTruth, Provenance
+from dartboard.benchmark.pickles import restricted_load
 from dartboard.benchmark.space import CONV1X1, CONV3X3, NONE, POOL, SKIP, E, O
 from dartboard.benchmark.tables.assemble import check_complete, of_columns
-from dartboard.benchmark.tables.pickles import restricted_load
 
 PACKAGE: Final = "analog-nasbench"
 NAME: Final = "analog"

@@ -1,8 +1,9 @@
 """The benchmark's own files: NAS-Bench-201-v1_*.pth, and NATS-Bench's topology table as a folder or as one file.
 
 All of them hold, for each cell and for 12 and for 200 epochs, the state of an `ArchResults` of the package
-`nas-bench-201`: every trial with all its epochs. The states are read safely and one at a time (see `pickles`) and
-handed to that class; its own means over the trials are what the table keeps. So the numbers are the package's.
+`nas-bench-201`: every trial with all its epochs. The states are read safely and one at a time (see
+`dartboard.benchmark.tables.pickles`) and handed to that class; its own means over the trials are what the table keeps.
+So the numbers are the package's.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import IO, Any, Final
 
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.ground_truth import GroundTruth, Provenance
+from dartboard.benchmark.pickles import restricted_load
 from dartboard.benchmark.space import SPACE_SIZE, Cell
 from dartboard.benchmark.tables.assemble import CellResults, Progress, assemble_cells, sha256_of, silent
-from dartboard.benchmark.tables.pickles import load_reducing, restricted_load
+from dartboard.benchmark.tables.pickles import load_reducing
 
 EPOCHS: Final = {"less": 12, "full": 200, "12": 12, "200": 200}
 """A training's length, by the key of NAS-Bench-201's files (less, full) and by that of NATS-Bench's (12, 200)."""

@@ -1,86 +1,18 @@
-"""Pickles from strangers, read without running anything of theirs, and large ones without holding them whole.
+"""Large pickles of strangers, read without holding them whole, and without running anything of theirs.
 
-A pickle is a program: it may import and call whatever it names. Here it may name only what stands in an allow-list; any
-other name is refused before it is imported. `restricted_load` uses the standard library's machine. `load_reducing` has
-its own, for the benchmark's files of several gigabytes: each cell's results are replaced by a summary as soon as they
-are complete.
+The benchmark's files have several gigabytes. A machine of our own reads them, which replaces each cell's results by a
+summary as soon as they are complete. What a pickle may name is what `dartboard.benchmark.pickles` allows.
 """
 
 from __future__ import annotations
 
-import pickle
 import struct
 from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import IO, Any, Final
 
-import numpy as np
-
 from dartboard.benchmark.errors import InputError
-
-Allowed = Mapping[tuple[str, str], Callable[..., Any]]
-
-
-class _DType:
-    """What stands for numpy's dtype: numbers only, and of its state only the byte order."""
-
-    def __init__(self, code: str, *_flags: object) -> None:
-        self.dtype = np.dtype(code)
-        if self.dtype.kind not in "biuf":
-            raise InputError(f"the pickle holds a numpy value of type {code!r}; a table of results holds plain numbers")
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.dtype = self.dtype.newbyteorder(state[1])
-
-
-def _scalar(dtype: _DType, data: bytes) -> Any:
-    return np.frombuffer(data, dtype.dtype, count=1)[0]
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    return text.encode(encoding)  # how protocol 2 writes bytes
-
-
-CONTAINERS_AND_NUMBERS: Final[Allowed] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("builtins", "set"): set,
-    ("__builtin__", "set"): set,
-    ("_codecs", "encode"): _encode,
-    ("numpy", "dtype"): _DType,
-    ("numpy.core.multiarray", "scalar"): _scalar,
-    ("numpy._core.multiarray", "scalar"): _scalar,
-}
-"""All that the benchmark's own files name; none of it can do more than build a value."""
-
-
-def _find(allowed: Allowed, module: str, name: str) -> Callable[..., Any]:
-    if (module, name) not in allowed:
-        raise InputError(f"the pickle names {module}.{name}, which a table of results has no need of: refused, unread")
-    return allowed[module, name]
-
-
-class _Restricted(pickle.Unpickler):
-    def __init__(self, source: IO[bytes], allowed: Allowed) -> None:
-        super().__init__(source)
-        self.allowed = allowed
-
-    def find_class(self, module: str, name: str) -> Any:
-        return _find(self.allowed, module, name)
-
-
-def restricted_load(source: IO[bytes], allowed: Allowed = CONTAINERS_AND_NUMBERS) -> Any:
-    """The one object pickled in `source`, which may name only what is `allowed`.
-
-    Raises:
-        InputError: naming what is not allowed, or saying that this is no whole pickle.
-    """
-    try:
-        return _Restricted(source, allowed).load()
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"not a readable pickle: {error or type(error).__name__}") from error
+from dartboard.benchmark.pickles import CONTAINERS_AND_NUMBERS, PickledType, find
 
 
 def load_reducing(source: IO[bytes], reduce: Callable[[dict[Any, Any]], Any]) -> Any:
@@ -94,7 +26,8 @@ def load_reducing(source: IO[bytes], reduce: Callable[[dict[Any, Any]], Any]) ->
         reduce: is called once for each cell, a dictionary under an integer, in the order of the file.
 
     Raises:
-        InputError: as `restricted_load`; also where more than 16 MiB come between two cells.
+        InputError: naming what is not allowed; or saying that this is no whole pickle, or that more than 16 MiB come
+            between two cells.
     """
     machine = _Machine(source, reduce)
     try:
@@ -269,14 +202,14 @@ class _Machine:
             elif op == 0x63:  # GLOBAL
                 middle = buffer.index(b"\n", i)
                 end = buffer.index(b"\n", middle + 1)
-                push(_find(CONTAINERS_AND_NUMBERS, buffer[i:middle].decode(), buffer[middle + 1 : end].decode()))
+                push(find(CONTAINERS_AND_NUMBERS, buffer[i:middle].decode(), buffer[middle + 1 : end].decode()))
                 i = end + 1
             elif op == 0x93:  # STACK_GLOBAL
                 name, module = pop(), pop()
-                push(_find(CONTAINERS_AND_NUMBERS, module, name))
+                push(find(CONTAINERS_AND_NUMBERS, module, name))
             elif op == 0x62:  # BUILD
                 state = pop()
-                if not isinstance(stack[-1], _DType):
+                if not isinstance(stack[-1], PickledType):
                     raise InputError(f"the pickle sets the state of a {type(stack[-1]).__name__}: refused")
                 stack[-1].__setstate__(state)
             elif op == 0x80:  # PROTO
@@ -294,7 +227,9 @@ class _Machine:
     def _forget(self, local: dict[int, Any]) -> None:
         """Drop a finished cell's objects, but for imported names and all that came before and in the first cell."""
         first = not self.starts
-        self.kept.update((n, thing) for n, thing in local.items() if first or callable(thing) or type(thing) is _DType)
+        self.kept.update(
+            (n, thing) for n, thing in local.items() if first or callable(thing) or type(thing) is PickledType
+        )
         local.clear()
 
 
