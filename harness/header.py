@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from dartboard.benchmark.errors import InputError
-from dartboard.results.records import RunHeader, to_json
+from dartboard.results.json_lines import to_json
+from dartboard.results.records import RunHeader
 
 Item = TypeVar("Item")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dartboard.benchmark.errors import InputError
-from dartboard.results.records import RunKey, RunRecord, write_json
+from dartboard.results.json_lines import write_json
+from dartboard.results.records import RunKey, RunRecord
 from dartboard.results.rundata import read_run
 
 BASELINE_VERSION: Final = 1

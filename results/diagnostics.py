@@ -61,7 +61,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dartboard.results.records import append_line, keep_lines, read_lines, to_json
+from dartboard.results.json_lines import append_line, keep_lines, read_latest, read_lines, to_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +93,8 @@ def read_diagnostics(search: Path) -> list[DiagnosticRecord]:
     Raises:
         InputError: with the file and line, when a line before the last is malformed.
     """
-    latest: dict[tuple[str, int | None], DiagnosticRecord] = {}
-    for _, record in read_lines(diagnostics_path(search), DiagnosticRecord):
-        latest.pop((record.name, record.epoch), None)
-        latest[record.name, record.epoch] = record
-    return list(latest.values())
+    rows = read_latest(diagnostics_path(search), DiagnosticRecord, lambda record: (record.name, record.epoch))
+    return [record for _, record in rows]
 
 
 def keep_diagnostics(search: Path, epochs: int) -> None:

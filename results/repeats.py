@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from dartboard.benchmark.space import Cell
 from dartboard.results.aggregate import Summary, summarise
-from dartboard.results.records import SCHEMA_VERSION, RunRecord, SearchKey, append_line, read_lines, to_json
+from dartboard.results.json_lines import append_line, read_latest, to_json
+from dartboard.results.records import SCHEMA_VERSION, RunRecord, SearchKey
 from dartboard.results.wording import number
 
 
@@ -114,11 +115,7 @@ def read_repeats(folder: Path) -> list[RepeatRecord]:
     Raises:
         InputError: with the file and line, when a line before the last is malformed.
     """
-    latest: dict[RepeatKey, RepeatRecord] = {}
-    for _, record in read_lines(repeats_path(folder), RepeatRecord):
-        latest.pop(record.key, None)
-        latest[record.key] = record
-    return list(latest.values())
+    return [record for _, record in read_latest(repeats_path(folder), RepeatRecord, lambda record: record.key)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,15 +99,16 @@ def write_figure(folders: Path | Sequence[Path], name: str, out: Path | None = N
     known = {plot.name: plot for plot in plots(contents.document.sections, but="page")}
     if name not in known:
         raise unknown("figure", name, known)
+    drawn = _drawn(known[name])
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for file, figure in _drawn(known[name]).items():
+        for file, figure in drawn.items():
             save(figure, out / file)
         for file in known[name].tables:
             (out / file).write_text(contents.tables[file], encoding="utf-8", newline="")
     except OSError as error:
         raise _unwritable(out, error) from None
-    return [out / file for file in (*_drawn(known[name]), *known[name].tables)]
+    return [out / file for file in (*drawn, *known[name].tables)]
 
 
 def _read(folders: Path | Sequence[Path], out: Path | None) -> tuple[RunData, Path]:

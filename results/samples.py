@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dartboard.benchmark.space import CONV1X1, CONV3X3, NONE, POOL, SKIP, SPACE_SIZE, Cell, E, O
+from dartboard.results.json_lines import to_json
 from dartboard.results.records import (
     EpochRecord,
     RunHeader,
@@ -23,7 +24,6 @@ from dartboard.results.records import (
     SearchKey,
     records_path,
     search_folder,
-    to_json,
     write_header,
 )
 

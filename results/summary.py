@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal
 
 from dartboard.benchmark.errors import InputError
 from dartboard.results.blame import blame
@@ -17,6 +15,7 @@ from dartboard.results.board import Board
 from dartboard.results.contrasts import contrasts
 from dartboard.results.failure_modes.catalogue import mode
 from dartboard.results.failure_modes.verdicts import Verdict, tally
+from dartboard.results.json_lines import from_json
 from dartboard.results.rundata import RunData
 from dartboard.results.standings import criterion_standings
 from dartboard.results.statistics import Estimate
@@ -131,7 +130,7 @@ class Summary:
     """The whole file."""
 
     schema: Literal["dartboard-summary"]
-    schema_version: int
+    schema_version: int = SCHEMA_VERSION
     name: str
     folders: tuple[str, ...]
     table: tuple[str, ...]
@@ -152,7 +151,6 @@ def summary(
     records = [record for _, record in run.records]
     return Summary(
         schema=SCHEMA,
-        schema_version=SCHEMA_VERSION,
         name=run.name,
         folders=tuple(run.folders),
         table=tuple(dict.fromkeys(record.table for record in records if record.table is not None)),
@@ -252,7 +250,7 @@ def _known(estimate: Estimate) -> Interval:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
+    return None if value is None else round(float(value), 6)
 
 
 # The file.
@@ -276,37 +274,7 @@ def read_summary(path: Path) -> Summary:
     told = (values.get("schema"), values.get("schema_version")) if isinstance(values, dict) else None
     if told != (SCHEMA, SCHEMA_VERSION):
         raise InputError(f"{path}: not a {SCHEMA} of version {SCHEMA_VERSION}")
-    return _read(Summary, values, str(path))
-
-
-Kind = TypeVar("Kind")
-
-
-def _read(kind: type[Kind], values: Any, place: str) -> Kind:
-    """`values` as an instance of the dataclass `kind`."""
-    names = [entry.name for entry in dataclasses.fields(typing.cast(Any, kind))]
-    if not isinstance(values, dict) or set(values) != set(names):
-        found = sorted(set(names) ^ set(values)) if isinstance(values, dict) else values
-        raise InputError(f"{place}: expected the fields of {kind.__name__}; off are {found!r}")
-    hints = typing.get_type_hints(kind)
-    return kind(**{name: _value(hints[name], values[name], f"{place}, {name}") for name in names})
-
-
-def _value(hint: Any, value: Any, place: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        if value is None:
-            return None
-        hint = next(argument for argument in arguments if argument is not types.NoneType)
-        return _value(hint, value, place)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_value(arguments[0], item, place) for item in value)
-    if origin is not None and origin is not tuple and origin is not Literal and isinstance(value, dict):
-        return {key: _value(arguments[1], item, place) for key, item in value.items()}
-    if dataclasses.is_dataclass(hint):
-        return _read(typing.cast(type, hint), value, place)
-    if (origin is Literal and value in arguments) or (hint is float and type(value) in (int, float)):
-        return value
-    if isinstance(hint, type) and type(value) is hint:
-        return value
-    raise InputError(f"{place}: cannot be {value!r}")
+    try:
+        return from_json(Summary, values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None

@@ -19,9 +19,9 @@ from dartboard.results.contents_published import comparison_rows, comparisons
 from dartboard.results.contents_repeats import repeats_tables
 from dartboard.results.csv_files import csv_text, spread_estimate
 from dartboard.results.failure_modes.verdicts import Verdict
+from dartboard.results.json_lines import accuracy_field, to_json
 from dartboard.results.judged import REFERENCE
 from dartboard.results.query_searches import query_rows
-from dartboard.results.records import accuracy_field, to_json
 from dartboard.results.rundata import RunData
 from dartboard.results.wording import choosers
 

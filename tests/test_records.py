@@ -16,19 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dartboard.benchmark.errors import InputError
+from dartboard.results.json_lines import accuracy_field, accuracy_metric, from_json, to_json, write_json
 from dartboard.results.records import (
     EpochRecord,
     RunHeader,
     RunKey,
     RunRecord,
     SearchKey,
-    accuracy_field,
-    accuracy_metric,
     append_epoch,
     append_record,
     comparable,
     finished_keys,
-    from_json,
     header_path,
     keep_epochs,
     numbered_records,
@@ -37,9 +35,7 @@ from dartboard.results.records import (
     read_records,
     records_path,
     search_folder,
-    to_json,
     write_header,
-    write_json,
 )
 
 RECORD = RunRecord(

@@ -55,7 +55,7 @@ def command(
     from dartboard.harness.progress import listening
     from dartboard.harness.provenance import versions
     from dartboard.harness.train_cell import Recipe, train_cell
-    from dartboard.results.records import write_json
+    from dartboard.results.json_lines import write_json
 
     truth = load_table(table)
     chosen = parse_cell(cell, truth)
