@@ -99,18 +99,23 @@ def require_one_of(config: Any, **choices: Sequence[str]) -> None:
 
 
 def choose(scores: NDArray[np.float64], *, exclude_none: bool) -> Cell:
-    """The cell of the highest finite score on each edge.
+    """The cell of the strongest operation on each edge; see `strongest`, scores being (E, O)."""
+    return Cell(tuple(strongest(row, exclude_none=exclude_none) for row in scores))
+
+
+def strongest(scores: NDArray[np.float64], *, exclude_none: bool) -> int:
+    """The operation of the highest finite score on an edge; the first one wins a tie.
 
     Args:
-        scores: (E, O), larger = keep.
+        scores: (O,), larger = keep.
         exclude_none: whether `none` is out of the question.
 
     Raises:
         ValueError: when a score is NaN or infinite.
     """
     if not np.isfinite(scores).all():
-        raise ValueError(f"the scores hold NaN or infinity, which rank nothing: {scores.tolist()}")
+        raise ValueError(f"an edge's scores hold NaN or infinity, which rank nothing: {scores.tolist()}")
     allowed = scores.copy()
     if exclude_none:
-        allowed[:, NONE] = -np.inf
-    return Cell.from_scores(allowed)
+        allowed[NONE] = -np.inf
+    return int(allowed.argmax())

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from dartboard.benchmark.space import NONE, OPERATIONS, Cell, E, O
+from dartboard.benchmark.space import OPERATIONS, Cell, E, O
 
 EdgeOrder = Literal["random", "ascending"]
 
@@ -30,24 +28,6 @@ def settle(mixture: Tensor, edge: int) -> Tensor:
         settled[operation, ..., edge, :] = 0
         settled[operation, ..., edge, operation] = 1
     return settled
-
-
-def strongest(scores: NDArray[np.float64], *, exclude_none: bool) -> int:
-    """The operation of the highest finite score on an edge; the first one wins a tie.
-
-    Args:
-        scores: (O,), larger = keep.
-        exclude_none: whether `none` is out of the question.
-
-    Raises:
-        ValueError: when a score is NaN or infinite.
-    """
-    if not np.isfinite(scores).all():
-        raise ValueError(f"an edge's scores hold NaN or infinity, which rank nothing: {scores.tolist()}")
-    allowed = scores.copy()
-    if exclude_none:
-        allowed[NONE] = -np.inf
-    return int(allowed.argmax())
 
 
 def settled_cell(trace: Iterable[Mapping[str, Any]]) -> Cell:

@@ -30,8 +30,8 @@ from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSuper
 from dartboard.benchmark.space import OPERATIONS, E, O
 from dartboard.selectors._budget import Knob, passes
 from dartboard.selectors._evaluation import score_mixtures, shared_batches, without_each
-from dartboard.selectors._options import Configured, Judges, require_one_of
-from dartboard.selectors._settling import settle, settled_cell, strongest
+from dartboard.selectors._options import Configured, Judges, require_one_of, strongest
+from dartboard.selectors._settling import settle, settled_cell
 
 First = Literal["certain", "uncertain"]
 

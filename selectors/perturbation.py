@@ -34,8 +34,15 @@ from dartboard.benchmark.streams import derive, split_off, stream
 from dartboard.benchmark.supernet import MixedNetwork
 from dartboard.selectors._budget import Knob, epoch_images, valid_images
 from dartboard.selectors._evaluation import score_mixtures, without_each
-from dartboard.selectors._options import Configured, Looks, require_at_least, require_one_of, require_positive
-from dartboard.selectors._settling import EdgeOrder, edge_order, strongest
+from dartboard.selectors._options import (
+    Configured,
+    Looks,
+    require_at_least,
+    require_one_of,
+    require_positive,
+    strongest,
+)
+from dartboard.selectors._settling import EdgeOrder, edge_order
 from dartboard.selectors._tuning import Projected, Tuning
 
 Criterion = Literal["accuracy", "loss", "magnitude"]

@@ -34,8 +34,8 @@ from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import Supernet
 from dartboard.selectors._budget import Knob, images_in
 from dartboard.selectors._evaluation import without_each
-from dartboard.selectors._options import Configured, require_at_least, require_one_of
-from dartboard.selectors._settling import EdgeOrder, edge_order, settle, settled_cell, strongest
+from dartboard.selectors._options import Configured, require_at_least, require_one_of, strongest
+from dartboard.selectors._settling import EdgeOrder, edge_order, settle, settled_cell
 from dartboard.selectors._zero_cost import ActivationCodes, SynapticFlow, untrained
 
 Measure = Literal["naswot", "synflow"]
