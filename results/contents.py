@@ -36,6 +36,7 @@ ABOUT: Final[Mapping[str, str]] = {
     "criteria-tests.csv": "every criterion against its controls, in accuracy and in agreement",
     "blame.csv": "each criterion's regret in the supernet's and the selection's part",
     "failures.csv": "every failure mode's verdict, with its evidence",
+    "searches.csv": "every search: its argmax cell on the way, when it collapsed, what an epoch took",
     "epochs.csv": "the trajectories and the mixing weights",
     "diagnostics.csv": "what was measured of the supernets besides",
     "cells.csv": "every chosen cell, and who chose it",

@@ -11,6 +11,7 @@ from dartboard.results.blame import blame
 from dartboard.results.board import SHARING, Board
 from dartboard.results.document import Block, Drawn, Plot, Section, Table, Text
 from dartboard.results.names import Names
+from dartboard.results.searches import searches_table
 from dartboard.results.standings import criterion_standings
 from dartboard.results.wording import (
     choosers,
@@ -211,10 +212,12 @@ def _trajectories(board: Board, names: Names) -> Block:
         how="The truth about the cell with the largest mixing weight on each edge, after each epoch; up is better"
         f"{_logarithmic(board)}. A cross marks from when on the cell stays collapsed.",
         alt=f"What the argmax cell is worth after each epoch. {board.title}",
-        tables=("epochs.csv",),
+        tables=("epochs.csv", "searches.csv"),
         draw=draw,
     )
-    return Section(title="The argmax cell, epoch by epoch", blocks=(*((plot,) if runs else ()), *words))
+    table = searches_table(board)
+    blocks = (*((plot,) if runs else ()), *((table,) if table else ()), *words)
+    return Section(title="The argmax cell, epoch by epoch", blocks=blocks)
 
 
 def _landscapes(board: Board, names: Names) -> Block | None:

@@ -23,6 +23,7 @@ from dartboard.results.json_lines import accuracy_field, to_json
 from dartboard.results.judged import REFERENCE
 from dartboard.results.query_searches import query_rows
 from dartboard.results.rundata import RunData
+from dartboard.results.searches import searches_rows
 from dartboard.results.wording import choosers
 
 SUMMARIES: Final = (
@@ -45,6 +46,7 @@ def tables(
         **board_tables(boards, verdicts),
         **criteria_tables(boards),
         **repeats_tables(run, boards),
+        **({"searches.csv": csv_text(rows)} if (rows := list(searches_rows(boards))) else {}),
         "epochs.csv": csv_text(_epochs(run)),
         **({"diagnostics.csv": csv_text(_diagnostics(run))} if any(run.diagnostics.values()) else {}),
         "cells.csv": csv_text(_cells(run)),
