@@ -15,7 +15,7 @@ CSV: Final = "published.csv"
 
 
 def comparisons(run: RunData) -> list[tuple[Ours, Published, Verdict]]:
-    """Everything that we measured and that is published, in the order of the records; () without a header."""
+    """Everything that we measured and that is published, in the order of the records; [] without a header."""
     if run.header is None:
         return []
     records = [record for _, record in run.records]
@@ -41,17 +41,19 @@ def published_section(run: RunData) -> Section | None:
             theirs.cited + (f"; {theirs.variant}" if theirs.variant else ""),
             mean_std(summarise(mine.accuracies[theirs.metric])),
             str(len(mine.accuracies[theirs.metric])),
+            "-" if verdict.difference is None else f"{verdict.difference:+.2f}",
             verdict.word,
             "; ".join(verdict.reasons),
         )
         for mine, theirs, verdict in shown
     )
     how = (
-        "In percent. A mark tells how sure a published number is: `[mem]` and `[MEM]` are from memory, unverified;"
-        " `[2nd]` and `[V-text]` are quoted by others. Two numbers agree or differ only where they come of one protocol"
-        " and we have two seeds: then 0 does or does not lie in Welch's 95 % interval of the difference."
+        "In percent; the difference is ours less theirs, in points. A mark tells how sure a published number is: `[mem]`"
+        " and `[MEM]` are from memory, unverified; `[2nd]` and `[V-text]` are quoted by others. Two numbers agree or"
+        " differ only where they come of one protocol, we have two seeds and they print a spread: then 0 does or does"
+        " not lie in Welch's 95 % interval of the difference. Without their spread ours alone can show that they agree."
     )
-    head = ("search / selector", "metric", "published", "by", "here", "seeds", "verdict", "why")
+    head = ("search / selector", "metric", "published", "by", "here", "seeds", "difference", "verdict", "why")
     table = Table(head=head, rows=rows, title="Our results beside the published ones")
     return Section(title="Beside the published numbers", blocks=(Text(text=how), table), folded=True)
 
@@ -74,6 +76,7 @@ def comparison_rows(run: RunData) -> Iterable[Mapping[str, Any]]:
             "here": None if summary is None else round(summary.mean, 6),
             "here_std": None if summary is None or summary.std is None else round(summary.std, 6),
             "here_n": None if summary is None else summary.n,
+            "difference": None if verdict.difference is None else round(verdict.difference, 6),
             "verdict": verdict.word,
             "reasons": "; ".join(verdict.reasons),
         }

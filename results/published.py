@@ -35,7 +35,9 @@ FROM_MEMORY: Final = ("[mem]", "[MEM]")
 CONFIDENCE: Final = 0.95
 """Of the interval for the difference of two means."""
 
-Word = Literal["agrees", "differs", "not comparable"]
+Word = Literal["agrees", "differs", "not told", "not comparable"]
+"""not told: ours is off their mean, of which no spread is known; not comparable: of another protocol or table, or of
+fewer than two seeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +291,7 @@ class Verdict:
 
     word: Word
     reasons: tuple[str, ...]  # in words, at least one
-    difference: float | None = None  # ours less theirs, in percentage points; None where we have no number
+    difference: float | None = None  # ours less theirs, in points, whatever the word; None where we have no number
     low: float | None = None  # of the interval for the difference; None where the word is "not comparable"
     high: float | None = None
 
@@ -299,9 +301,10 @@ def compare(published: Published, ours: Ours) -> Verdict:
 
     Comparable are two numbers of one protocol only: every field of `Setting` is known of both and the same (a method's
     own options are taken to be the published ones), the table is the official one, and we have at least two seeds. Then
-    they agree where the 95 % interval for the difference of the means holds 0: Welch's, from both standard deviations;
-    where the publication prints no spread or no number of runs, its mean is taken as exact and the interval is that of
-    our seeds. The interval is widened by half a unit of the last printed figure, 0.005.
+    they agree where the 95 % interval for the difference of the means holds 0, and differ where it does not: Welch's,
+    from both standard deviations. Where the publication prints no spread or no number of runs the interval is that of
+    our seeds alone: it can show that the two agree, and where it does not hold 0, nothing is told, for their mean may
+    be as far off. The interval is widened by half a unit of the last printed figure, 0.005.
     """
     values = ours.accuracies.get(published.metric, ())
     difference = math.fsum(values) / len(values) - published.mean if values else None
@@ -311,16 +314,16 @@ def compare(published: Published, ours: Ours) -> Verdict:
     margin = 0.005 + _half_width(values, published)
     low, high = difference - margin, difference + margin
     agrees = low <= 0 <= high
-    interval = (
-        f"the {CONFIDENCE:.0%} interval of the difference, {low:+.2f} to {high:+.2f} points over {len(values)} seeds"
-    )
     exact = published.std is None or published.n is None
+    reason = (
+        f"the {CONFIDENCE:.0%} interval of the difference, {low:+.2f} to {high:+.2f} points over {len(values)} seeds, "
+        f"{'holds' if agrees else 'does not hold'} 0"
+    )
+    if exact:
+        reason += " (of our seeds alone: no spread or number of runs is known of theirs)"
     return Verdict(
-        word="agrees" if agrees else "differs",
-        reasons=(
-            f"{interval}, {'holds' if agrees else 'does not hold'} 0"
-            + (" (their mean taken as exact: no spread or number of runs is known)" if exact else ""),
-        ),
+        word="agrees" if agrees else "not told" if exact else "differs",
+        reasons=(reason,),
         difference=difference,
         low=low,
         high=high,
@@ -346,13 +349,17 @@ def _obstacles(published: Published, ours: Ours, seeds: int) -> list[str]:
                 reasons.append(f"not known of {whose} number: {', '.join(unknown)}")
     if not ours.table_official:
         reasons.append("our table is not the official one")
-    if seeds < 2:
-        reasons.append(f"it takes two seeds of ours with this accuracy, and there is {seeds or 'none'}")
+    if not seeds:
+        reasons.append("no seed of ours has this accuracy")
+    elif seeds == 1:
+        reasons.append("ours is one seed, which has no spread")
     return reasons
 
 
 def _said(value: object) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _half_width(values: Sequence[float], published: Published) -> float:

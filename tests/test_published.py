@@ -4,6 +4,7 @@ import csv
 import re
 from dataclasses import fields, replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -151,13 +152,16 @@ def test_the_interval_is_welchs() -> None:
 
 
 @pytest.mark.parametrize("unknown", [{"std": None}, {"n": None}])
-def test_a_mean_without_spread_is_taken_as_exact(unknown: dict[str, None]) -> None:
-    """Then the interval is that of one sample, and the reason says so."""
+def test_without_a_published_spread_nothing_is_said_to_differ(unknown: dict[str, None]) -> None:
+    """The interval is that of our sample alone: it can hold their mean, and proves nothing where it does not."""
     mine = (90.5, 91.5, 92.0)
     verdict = compare(replace(THEIRS, **unknown), of(*mine))
     expected = scipy.stats.ttest_1samp(mine, THEIRS.mean).confidence_interval(0.95)
     assert verdict.low == pytest.approx(expected.low - THEIRS.mean - 0.005, abs=1e-10)
-    assert "taken as exact" in verdict.reasons[0]
+    assert "of our seeds alone" in verdict.reasons[0]
+    assert verdict.word == "agrees"
+    assert compare(replace(THEIRS, **unknown), of(95.0, 95.1, 95.2)).word == "not told"
+    assert compare(THEIRS, of(95.0, 95.1, 95.2)).word == "differs"
 
 
 def test_equal_cells_agree_within_the_printed_figure() -> None:
@@ -185,9 +189,11 @@ def test_another_setting_is_not_comparable(name: str) -> None:
 
 def test_one_seed_or_another_table_is_not_comparable() -> None:
     """Fewer than two seeds, a table that is not the official one, and an accuracy that we have not, each say so."""
-    assert compare(THEIRS, of(90.0)).reasons == ("it takes two seeds of ours with this accuracy, and there is 1",)
+    one = compare(THEIRS, of(THEIRS.mean - 5.0))
+    assert (one.word, one.difference, one.low) == ("not comparable", pytest.approx(-5.0), None)
+    assert one.reasons == ("ours is one seed, which has no spread",)
     nothing = compare(THEIRS, of(accuracies={}))
-    assert nothing.reasons == ("it takes two seeds of ours with this accuracy, and there is none",)
+    assert nothing.reasons == ("no seed of ours has this accuracy",)
     assert nothing.difference is None
     analog = compare(THEIRS, of(90.0, 91.0, table_official=False))
     assert (analog.word, analog.reasons) == ("not comparable", ("our table is not the official one",))
@@ -267,6 +273,11 @@ def test_a_report_sets_ours_beside_the_published_numbers(tmp_path: Path) -> None
     judged = [theirs for _, theirs, _ in entries if theirs.metric == "cifar10/test/200"]
     assert [row[2].split(" ")[0] for row in table.rows] == [f"{theirs.mean:.2f}" for theirs in judged]
     assert ["(unverified)" in row[2] for row in table.rows] == [theirs.from_memory for theirs in judged]
-    assert {row[6] for row in table.rows} == {"not comparable"}
+    assert {row[7] for row in table.rows} == {"not comparable"}
+    assert [float(row[6]) for row in table.rows] == [
+        pytest.approx(fmean(mine.accuracies[theirs.metric]) - theirs.mean, abs=0.005)
+        for mine, theirs, _ in entries
+        if theirs.metric == "cifar10/test/200"
+    ]
     assert len(list(comparison_rows(run))) == len(entries)
     assert published_section(replace(run, header=None)) is None
