@@ -197,7 +197,7 @@ def counted(network: nn.Module, batch: int) -> Iterator[Passes]:
         if logits.requires_grad:
             logits.register_hook(seen)  # type: ignore[no-untyped-call]  # torch has no type
 
-    def after(module: nn.Module, arguments: Any, logits: Tensor) -> None:  # noqa: ARG001  (a hook's arguments)
+    def after(_: nn.Module, __: Any, logits: Tensor) -> None:
         share = len(logits) / batch
         passes.forward += share
         watch(logits, share)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from dartboard.benchmark.catalogue import check_options
 from dartboard.benchmark.errors import one_line
 from dartboard.harness.diagnostics._catalogue import Diagnostic
-from dartboard.harness.diagnostics._subject import Subject
+from dartboard.harness.diagnostics._subject import Measurement, Subject
 from dartboard.harness.grid import AskedDiagnostic
 from dartboard.harness.guard import untouched
 from dartboard.harness.prepare import told_of
@@ -21,12 +22,17 @@ from dartboard.results.diagnostics import DiagnosticRecord, read_diagnostics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoOptions:
+    """The configuration of a diagnostic that has nothing to choose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedDiagnostic:
     """A diagnostic of the grid with its configuration, checked."""
 
     diagnostic: Diagnostic
-    module: Any
     config: Any
+    measure: Callable[[Subject], Measurement]  # under that configuration
 
     @property
     def name(self) -> str:
@@ -46,10 +52,11 @@ def prepare_diagnostic(asked: AskedDiagnostic) -> PreparedDiagnostic:
         InputError: when an option is unknown or its value cannot be used.
     """
     module, name = asked.diagnostic.load(), asked.diagnostic.name
+    kind = getattr(module, "Config", NoOptions)
     with told_of(f"diagnostic {name}"):
-        options = check_options(module.Config, asked.options, f"the diagnostic {name!r}")
-        config = module.Config(**options)
-    return PreparedDiagnostic(diagnostic=asked.diagnostic, module=module, config=config)
+        config = kind(**check_options(kind, asked.options, f"the diagnostic {name!r}"))
+    measure = module.measure if kind is NoOptions else partial(module.measure, config=config)
+    return PreparedDiagnostic(diagnostic=asked.diagnostic, config=config, measure=measure)
 
 
 def of_epoch(asked: Iterable[PreparedDiagnostic], epoch: int) -> list[PreparedDiagnostic]:
@@ -96,7 +103,7 @@ def measure(prepared: PreparedDiagnostic, subject: Subject, *, epoch: int | None
     with untouched(subject.trained, f"{who}, the diagnostic {prepared.name}"):
         started = time.perf_counter()
         try:
-            values, images, gradient_images = prepared.module.measure(subject, prepared.config)
+            values, images, gradient_images = prepared.measure(subject)
             error = None
         except Exception as reason:  # noqa: BLE001  (a failing diagnostic is a record, and the search goes on)
             values, images, gradient_images, error = {}, 0, 0, one_line(reason)

@@ -165,7 +165,7 @@ def test_what_is_missing_is_made_up_for(whole: Path, tmp_path: Path) -> None:
 def test_a_failing_diagnostic_is_a_record(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its error stands in one line, the search and the others are as without it, and --retry-failed tries again."""
 
-    def broken(*arguments: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("no\nluck")
 
     with monkeypatch.context() as patch:
@@ -192,7 +192,7 @@ def test_a_diagnostic_that_changes_the_search_is_found_out(
 ) -> None:
     """Moving a weight or drawing from the global random state fails the search by the diagnostic's name."""
 
-    def meddling(subject: Any, config: Any) -> Any:
+    def meddling(subject: Any) -> Any:
         if what == "random":
             torch.rand(1)
         else:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from dartboard.benchmark.catalogue import Entry
@@ -15,6 +17,8 @@ from dartboard.benchmark.errors import InputError
 from dartboard.harness.checkpoints import save_state
 from dartboard.harness.cli import cli
 from dartboard.harness.commands.diagnose import cost_lines
+from dartboard.harness.diagnostics import growth
+from dartboard.harness.diagnostics._subject import Measurement, Subject
 from dartboard.harness.grid import Method, Overrides, read_grid
 from dartboard.harness.prepare import prepare_searcher, settings
 from dartboard.harness.recorded import recorded_grid
@@ -34,8 +38,9 @@ def dartboard(*arguments: str) -> Result:
 def run(folder: Path, *arguments: str) -> None:
     """The smoke grid on 32 + 32 images."""
     sizes = [part for key in ("train", "valid") for part in ("--set", f"images.{key}_images=32")]
-    chosen = ("--searcher", "darts-v1", "--selector", "magnitude", "--seeds", "0", "--no-report", "--device", "cpu")
-    assert dartboard("run", "smoke", "--out", str(folder), *chosen, *sizes, *arguments).exit_code == 0
+    chosen = ("--searcher", "darts-v1", "--selector", "magnitude", "--no-report", "--device", "cpu")
+    seeds = () if "--seeds" in arguments else ("--seeds", "0")
+    assert dartboard("run", "smoke", "--out", str(folder), *chosen, *seeds, *sizes, *arguments).exit_code == 0
 
 
 @pytest.fixture(scope="module")
@@ -124,14 +129,38 @@ def test_settings_that_nothing_heeds_are_refused(finished: Path) -> None:
         dartboard("diagnose", str(finished), "--diagnostics", "mixture", "--set", "landscape.images=3")
     with pytest.raises(InputError, match=r"measures nothing: --set landscape\.images=3 has no use"):
         dartboard("diagnose", str(finished), "--diagnostics", "none", "--set", "landscape.images=3")
+    for option in (("--device", "cpu"), ("--retry-failed",), ("--plugin", "mine.py")):
+        with pytest.raises(InputError, match=f"measures nothing: {option[0]} has no use"):
+            dartboard("diagnose", str(finished), "--diagnostics", "none", *option)
 
 
-def test_a_checkpoint_of_another_version_is_refused(finished: Path, tmp_path: Path) -> None:
-    """What it holds does not fit the searcher: one line names the file."""
+def test_a_checkpoint_of_another_version_is_named_and_the_others_are_measured(tmp_path: Path) -> None:
+    """What it holds does not fit the searcher: one line names the file, and the next supernet has its turn."""
+    run(tmp_path, "--seeds", "0-1", "--diagnostics", "none")
+    save_state(tmp_path / "searches" / SEARCH / "checkpoint.pt", {"epoch": 2, "valid_accuracy": 50.0})
+    told = dartboard("diagnose", str(tmp_path), "--diagnostics", "mixture", "--device", "cpu")
+    assert told.exit_code == 1
+    assert re.search(r"seed 0: failed: .*checkpoint\.pt does not fit this version of darts-v1 .*remove it", told.stderr)
+    assert len(told.stderr.splitlines()) == 2
+    measured = read_diagnostics(tmp_path / "searches" / SEARCH.replace("seed0", "seed1"))
+    assert [record.epoch for record in measured] == [1, 2]
+
+
+def test_a_diagnostic_that_changes_the_supernet_ends_in_a_line(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured later, too, it is named, and the exit code is 1."""
+
+    def meddling(subject: Subject) -> Measurement:
+        torch.rand(1)
+        return Measurement({})
+
     folder = Path(shutil.copytree(finished, tmp_path / "run"))
-    save_state(folder / "searches" / SEARCH / "checkpoint.pt", {"epoch": 2, "valid_accuracy": 50.0})
-    with pytest.raises(InputError, match=r"checkpoint\.pt does not fit this version of darts-v1 .*remove it"):
-        dartboard("diagnose", str(folder), "--diagnostics", "rank-correlation")
+    diagnostics_path(folder / "searches" / SEARCH).unlink()
+    monkeypatch.setattr(growth, "measure", meddling)
+    told = dartboard("diagnose", str(folder), "--diagnostics", "growth", "--device", "cpu")
+    assert told.exit_code == 1
+    assert "the diagnostic growth changed what it must leave alone: torch's global random state" in told.stderr
 
 
 def test_a_method_whose_plug_in_is_not_at_hand_is_named(finished: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The diagnostics by name. To add one: write its file (a `Config` and a `measure`) and add its line here."""
+"""The diagnostics by name. To add one: write its file (a `measure`, and a `Config` for options) and its line here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Diagnostic:
         return self.subject != "supernet"
 
     def load(self) -> Any:
-        """Its module, with `Config` and `measure(subject, config)`."""
+        """Its module: with options `Config` and `measure(subject, config)`, without any `measure(subject)` alone."""
         return import_module(f"dartboard.harness.diagnostics.{self.name.replace('-', '_')}")
 
 

@@ -9,7 +9,6 @@ one epoch is better than that of the last, the search passed through it and lost
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,6 @@ import numpy as np
 from dartboard.benchmark.ground_truth import GroundTruth, Metric
 from dartboard.benchmark.space import NONE, Cell
 from dartboard.harness.diagnostics._subject import Measurement, Subject
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Nothing to choose."""
 
 
 def facts(cell: Cell, truth: GroundTruth, metric: Metric) -> dict[str, Any]:
@@ -38,7 +32,7 @@ def facts(cell: Cell, truth: GroundTruth, metric: Metric) -> dict[str, Any]:
     }
 
 
-def measure(subject: Subject, config: Config) -> Measurement:  # noqa: ARG001  (all diagnostics are called alike)
+def measure(subject: Subject) -> Measurement:
     """Of the last epoch of the trajectory."""
     p = subject.trained.trajectory[-1]
     without = p.copy()

@@ -16,7 +16,6 @@ statistics stay as they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
@@ -24,11 +23,6 @@ from torch import Tensor
 
 from dartboard.harness.diagnostics._subject import Measurement, Subject
 from dartboard.searchers.lambda_darts import agreement
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Nothing to choose."""
 
 
 def summarise(gradients: Tensor) -> dict[str, Any]:
@@ -43,7 +37,7 @@ def summarise(gradients: Tensor) -> dict[str, Any]:
     }
 
 
-def measure(subject: Subject, config: Config) -> Measurement:  # noqa: ARG001  (all diagnostics are called alike)
+def measure(subject: Subject) -> Measurement:
     """On one batch of each half, at which `operation-cost` looks, too."""
     values: dict[str, Any] = {}
     seen = 0

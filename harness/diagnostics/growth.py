@@ -16,7 +16,6 @@ are read from figures; the measures are ours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -28,11 +27,6 @@ from dartboard.harness.diagnostics._subject import Measurement, Subject
 
 FROM_INPUT: Final = [e for e, (_, source) in enumerate(EDGES) if source == 0]
 INNER: Final = [e for e, (_, source) in enumerate(EDGES) if source != 0]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Nothing to choose."""
 
 
 @lru_cache(maxsize=1)
@@ -65,7 +59,7 @@ def events(on: NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
-def measure(subject: Subject, config: Config) -> Measurement:  # noqa: ARG001  (all diagnostics are called alike)
+def measure(subject: Subject) -> Measurement:
     """Of the trajectory so far."""
     trajectory = subject.trained.trajectory
     kept = 1 - trajectory[-1][:, NONE]

@@ -12,7 +12,6 @@ for the uniform mixture.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,6 @@ from numpy.typing import NDArray
 
 from dartboard.benchmark.space import O
 from dartboard.harness.diagnostics._subject import Measurement, Subject
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Nothing to choose."""
 
 
 def centred_logits(p: NDArray[np.float64]) -> list[list[float] | list[None]]:
@@ -42,7 +36,7 @@ def entropy(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(0 - (p * logs).sum(axis=-1))
 
 
-def measure(subject: Subject, config: Config) -> Measurement:  # noqa: ARG001  (all diagnostics are called alike)
+def measure(subject: Subject) -> Measurement:
     """Of the last epoch of the trajectory."""
     p = subject.trained.trajectory[-1]
     of_edges = entropy(p)

@@ -27,7 +27,6 @@ this supernet, derived for it and proved by test.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -36,11 +35,6 @@ from torch import Tensor
 
 from dartboard.benchmark.space import EDGES, NONE, POOL, SKIP
 from dartboard.harness.diagnostics._subject import CellPass, Measurement, Subject
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Nothing to choose."""
 
 
 def in_edges(node: int) -> list[int]:
@@ -101,7 +95,7 @@ def summarise(found: CellPass, cells_per_stage: int | None) -> dict[str, Any]:
     }
 
 
-def measure(subject: Subject, config: Config) -> Measurement:  # noqa: ARG001  (all diagnostics are called alike)
+def measure(subject: Subject) -> Measurement:
     """On one batch of each half, with the same weights."""
     size = subject.trained.supernet.config
     plain = size.partial == 1 and not size.edge_normalisation

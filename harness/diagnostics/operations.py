@@ -7,18 +7,11 @@ Skip domination, the take-over of `none` and the take-over of pooling begin here
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dartboard.benchmark.space import NONE, OPERATIONS, Cell
 from dartboard.harness.diagnostics._subject import Measurement, Subject
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Nothing to choose."""
-
-
-def measure(subject: Subject, config: Config) -> Measurement:  # noqa: ARG001  (all diagnostics are called alike)
+def measure(subject: Subject) -> Measurement:
     """Of the last epoch of the trajectory."""
     p = subject.trained.trajectory[-1]
     share = dict(zip(OPERATIONS, p.mean(axis=0).tolist(), strict=True))
