@@ -48,10 +48,11 @@ def published_section(run: RunData) -> Section | None:
         for mine, theirs, verdict in shown
     )
     how = (
-        "In percent; the difference is ours less theirs, in points. A mark tells how sure a published number is: `[mem]`"
-        " and `[MEM]` are from memory, unverified; `[2nd]` and `[V-text]` are quoted by others. Two numbers agree or"
-        " differ only where they come of one protocol, we have two seeds and they print a spread: then 0 does or does"
-        " not lie in Welch's 95 % interval of the difference. Without their spread ours alone can show that they agree."
+        "In percent; the difference is ours less theirs, in points. A mark tells how sure a published number is:"
+        " `[mem]` and `[MEM]` are from memory, unverified; `[2nd]` and `[V-text]` are quoted by others. Two numbers"
+        " agree or differ only where they come of one protocol, we have two seeds and they print a spread: then 0"
+        " does or does not lie in Welch's 95 % interval of the difference. Without their spread ours alone can show"
+        " that they agree."
     )
     head = ("search / selector", "metric", "published", "by", "here", "seeds", "difference", "verdict", "why")
     table = Table(head=head, rows=rows, title="Our results beside the published ones")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,14 +80,16 @@ def _standings(
     variants: Mapping[str, tuple[str, ...]],
     role: tuple[object, ...],
 ) -> Standings:
-    most = max((len(blocks) for blocks in table.values()), default=0)
-    blocks = next((list(blocks) for blocks in table.values() if len(blocks) == most), [])
+    most = max((len(mine) for mine in table.values()), default=0)
+    sets = Counter(frozenset(mine) for mine in table.values() if len(mine) == most)
+    common = max(sets, key=lambda blocks: sets[blocks], default=frozenset[object]())  # the first, of equals
+    blocks = next((list(mine) for mine in table.values() if common == set(mine)), [])
     reasons = {
         name: "one supernet"
         if len(mine) == 1
         else ""
-        if set(mine) == set(blocks)
-        else f"{len(mine)} of {most} supernets"
+        if common == set(mine)
+        else f"{len(common & set(mine))} of {most} supernets"
         for name, mine in table.items()
     }
     compared = [name for name, reason in reasons.items() if not reason]

@@ -42,6 +42,9 @@ Statistic: TypeAlias = Callable[[Values], Values]
 
 LEVEL: Final = 0.95
 RESAMPLES: Final = 2000
+ROUNDING: Final = 1e-9
+"""Of their size: differences and sums that are so near to each other count as equal, for 92.3 - 92.2 is not 0.1."""
+
 EXACT_UP_TO: Final = 16
 """Up to so many differences that are not zero, a permutation test goes through all 2ⁿ signs."""
 
@@ -78,7 +81,7 @@ class PairedTest:
     """A two-sided test that paired differences are symmetric about zero."""
 
     p: float
-    smallest_p: float  # that any data of as many differences could have had
+    smallest_p: float  # that any data of as many differences other than zero could have had
     n: int  # pairs
     zeros: int  # of which equal
     method: str  # "exact" or "20,000 drawn signs"
@@ -276,7 +279,7 @@ def permutation_test(differences: ArrayLike, generator: np.random.Generator) -> 
     zeros = len(array) - n
     if n == 0:
         return PairedTest(p=1.0, smallest_p=1.0, n=len(array), zeros=zeros, method="exact")
-    far = abs(nonzero.sum()) * (1 - 1e-12)  # sums that differ by rounding alone count as equal
+    far = abs(nonzero.sum()) - ROUNDING * np.abs(nonzero).sum()
     if n <= EXACT_UP_TO:
         signs = 1 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
         p = float((np.abs(signs @ nonzero) >= far).mean())
@@ -290,7 +293,8 @@ def permutation_test(differences: ArrayLike, generator: np.random.Generator) -> 
 def wilcoxon(differences: ArrayLike, generator: np.random.Generator) -> PairedTest:
     """Wilcoxon's signed-rank test: the permutation test of the differences' signed ranks, zeros left out.
 
-    Exact with ties, too, up to `EXACT_UP_TO` differences that are not zero; equals share the mean of their ranks.
+    Exact with ties, too, up to `EXACT_UP_TO` differences that are not zero; equals, but for `ROUNDING`, share the mean
+    of their ranks.
 
     Raises:
         InputError: without differences, or with one that is not finite.
@@ -300,7 +304,8 @@ def wilcoxon(differences: ArrayLike, generator: np.random.Generator) -> PairedTe
     array = _finite(differences)
     nonzero = array[array != 0]
     signed = np.zeros_like(array)
-    signed[array != 0] = np.sign(nonzero) * rankdata(np.abs(nonzero))
+    sizes = np.abs(nonzero)
+    signed[array != 0] = np.sign(nonzero) * rankdata(np.round(sizes / (ROUNDING * sizes.max(initial=1e-300))))
     return permutation_test(signed, generator)
 
 

@@ -261,6 +261,15 @@ def test_one_seed_is_shown_and_never_ranked() -> None:
     assert [row.name for row in found.ranked] == ["b", "a"]
 
 
+def test_as_many_other_supernets_are_not_the_same() -> None:
+    """Three seeds of each, of which two are shared: the most common three are ranked, and the reason counts shared."""
+    found = criterion_standings(
+        table(a=[80.0, 90.0, 91.0, None], b=[None, 91.0, 90.0, 93.0], c=[None, 92.0, 90.0, 91.0]), "digits"
+    )
+    assert [row.name for row in found.ranked] == ["b", "c"]
+    assert {row.name: row.reason for row in found.rows if row.rank is None} == {"a": "2 of 3 supernets"}
+
+
 def test_a_single_supernet_ranks_nothing() -> None:
     """With one supernet in all, no criterion is ranked."""
     found = criterion_standings(table(a=[80.0], b=[90.0]), "digits")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import scipy.stats
 
-from dartboard.benchmark.space import Cell, E
+from dartboard.benchmark.space import Cell, E, O
 from dartboard.results.failure_modes.catalogue import MODES
 from dartboard.results.failure_modes.cells import disconnection, none_takeover, pooling_takeover, skip_collapse
 from dartboard.results.failure_modes.instability import lost_cell
@@ -50,6 +51,15 @@ def test_a_failed_run_cannot_be_judged() -> None:
             found = entry.judge(case(choice()), LIMITS)
             assert (found.answer, found.evidence) == ("unknown", "the run came to no cell: boom")
             assert found.needs == ("the run again (--retry-failed)",)
+
+
+def test_a_cell_that_no_table_knows_is_not_a_failed_run() -> None:
+    """Where the run came to a cell whose accuracy, or regret, is not known, just that is said."""
+    unknown = choice(Cell((3,) * 6), accuracy=90.0, regret=None)
+    found = edgewise_greed(case(unknown, strength=STRENGTHS), LIMITS)
+    assert (found.answer, found.evidence) == ("unknown", "the table has no accuracy or regret for its cell")
+    nothing = replace(unknown, accuracy=None)
+    assert skip_collapse(case(nothing), LIMITS).evidence == found.evidence
 
 
 def test_a_tie_is_no_choice() -> None:
@@ -139,6 +149,17 @@ def test_the_images_of_some_batches_count() -> None:
     assert "closest: 10 images" in found.evidence
     within = dataclasses.replace(record, notes={"within_budget": {"batches": 10}})
     assert "by 100 images" in budget_starvation(case(within, options={"criterion": "accuracy"}), LIMITS).evidence
+
+
+def test_an_error_that_is_not_known_leaves_its_edge_open() -> None:
+    """Without standard errors on four edges (one sample has none), two starved edges may be six: errors are missing."""
+    known, unknown = [3.0, 4.0, 0.0, 0.0, 0.0], [None] * O
+    record = scored(50.0, 49.0, notes={"standard_error": [known] * 2 + [unknown] * 4})
+    found = budget_starvation(case(record), LIMITS)
+    assert (found.answer, found.magnitude) == ("unknown", 2)
+    assert found.needs == ("standard errors on every edge: more samples",)
+    apart = scored(50.0, 30.0, notes={"standard_error": [known] * 4 + [unknown] * 2})
+    assert answered(budget_starvation(case(apart), LIMITS)) == ("absent", 0)
 
 
 def test_scores_of_unknown_noise_cannot_be_judged() -> None:

@@ -42,6 +42,13 @@ def test_a_gain_on_few_supernets_is_neither_shown_nor_denied() -> None:
     assert answered(no_better_than_prior(over_seeds([92.0, 92.0], 92.0), LIMITS)) == ("present", 0.0)
 
 
+def test_equal_pairs_do_not_count_as_supernets_that_tell() -> None:
+    """Of eight supernets two gain and six are equal: no p below 1 / 2 is possible, and eight seeds were not enough."""
+    found = no_better_than_prior(over_seeds([93.0, 94.0, *[92.0] * 6], 92.0), LIMITS)
+    assert (found.answer, found.needs) == ("unknown", ("more seeds: 6 with another accuracy than the prior's",))
+    assert found.evidence.endswith("so few differ that no p below 0.5 is possible")
+
+
 def test_percentiles_of_chance_are_no_better_than_chance() -> None:
     """Percentiles around 50 beat a bad constant, and could be random cells': present by chance alone."""
     found = no_better_than_prior(over_seeds([48.0, 52.0, 50.0], 40.0), LIMITS)

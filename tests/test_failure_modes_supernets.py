@@ -168,7 +168,9 @@ def test_a_landscape_that_curves_down_throughout_does_not_become_sharp() -> None
     series = tuple(diagnostic("alpha-hessian", at=t, dominant=-0.1) for t in range(1, 21))
     assert answered(sharp_minimum(case(diagnostics=series), LIMITS)) == ("absent", 0.0)
     rising = (*series, *(diagnostic("alpha-hessian", at=t, dominant=1.0) for t in range(21, 31)))
-    assert sharp_minimum(case(diagnostics=rising), LIMITS).answer == "present"
+    found = sharp_minimum(case(diagnostics=rising), LIMITS)
+    assert answered(found) == ("present", None)
+    assert "is above 0, and was 0 or below 4 measurements before" in found.evidence
 
 
 def test_ranking_fails_below_the_zero_cost_scores() -> None:

@@ -254,6 +254,23 @@ def test_beyond_sixteen_signs_are_drawn() -> None:
     assert found == st.permutation_test(differences, rng())
 
 
+def test_rounding_tells_no_sums_and_no_ranks_apart() -> None:
+    """Differences of accuracies are tenths but for rounding: p is that of the whole numbers of tenths.
+
+    Of -3, 5, -2, -3, 7 and -4 tenths the sum is 0, which no choice of signs is nearer to: p = 1.
+    """
+    rng = st.generator("unused")
+    ours, theirs = (62.05, 17.56, 79.74, 75.82, 30.81, 83.22), (62.35, 17.06, 79.94, 76.12, 30.11, 83.62)
+    assert st.permutation_test(np.subtract(ours, theirs), rng).p == 1.0
+    tenths = np.array([3, -1, 4, 1, -5, 9, 2, -6, 5, 3])
+    bases = np.array([90.1, 54.3, 10.0, 71.17, 93.76, 33.3, 47.31, 84.07, 60.6, 12.34])
+    differences = bases + tenths / 10 - bases
+    signs = np.array(list(product((-1, 1), repeat=len(tenths))))
+    twice_ranks = (2 * np.sign(tenths) * scipy.stats.rankdata(np.abs(tenths))).astype(int)
+    for test, whole in ((st.permutation_test, tenths), (st.wilcoxon, twice_ranks)):
+        assert test(differences, rng).p == (np.abs(signs @ whole) >= abs(whole.sum())).mean()
+
+
 def test_wilcoxons_test_is_scipys() -> None:
     """Without ties it is SciPy's exact test; zeros are left out, as its default has it."""
     differences = np.array([1.2, -0.3, 2.5, 0.7, -0.1, 3.1, 0.9, 1.7])

@@ -69,7 +69,7 @@ class Mode:
 # How modes answer.
 
 
-def told(present: bool, magnitude: float, evidence: str) -> Found:
+def told(present: bool, magnitude: float | None, evidence: str) -> Found:
     """Present or absent."""
     return Found(answer="present" if present else "absent", magnitude=magnitude, evidence=evidence)
 
@@ -94,11 +94,13 @@ def decided(case: Case) -> list[RunRecord]:
 
 
 def no_cell(case: Case) -> Found:
-    """The answer where the run came to no cell of its own."""
+    """The answer where the run came to no cell of its own, or to one of which nothing is known."""
     if any(undecided(record) for record in case.runs):
         return untold(
             "the best scores are equal on every edge, so that the cell is the tie-break's", "a criterion that decides"
         )
+    if any(record.ok for record in case.runs):
+        return untold("the table has no accuracy or regret for its cell", "a table that has both")
     error = next((record.error for record in case.runs if record.error), "it left no record")
     return untold(f"the run came to no cell: {error}", "the run again (--retry-failed)")
 

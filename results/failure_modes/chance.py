@@ -17,10 +17,10 @@ def no_better_than_prior(case: Case, limits: Thresholds) -> Found:
     Its mean gain over the control `prior` on the same supernets is not above zero, or could be zero by the exact test
     of sign flips (`statistics.permutation_test`, level `alpha`, 0.05); or random cells would have a mean percentile as
     high with a probability above `alpha`, exactly, by the sum of n uniform numbers (`statistics.chance_test`). A gain
-    above zero on so few supernets that no test could tell it from zero (five or fewer at 0.05) is left open: neither
-    better nor no better is shown. (A bootstrap interval of so few is too short to decide it: of two supernets, it lies
-    above zero in a quarter of cases without any gain.) Source: [OWN], after Yu et al. 2020, "Evaluating the search
-    phase" (quoted).
+    above zero on so few supernets, equal ones not counted, that no test could tell it from zero (five or fewer at 0.05)
+    is left open: neither better nor no better is shown. (A bootstrap interval of so few is too short to decide it: of
+    two supernets, it lies above zero in a quarter of cases without any gain.) Source: [OWN], after Yu et al. 2020,
+    "Evaluating the search phase" (quoted).
     """
     done = decided(case)
     if len(done) < 2:
@@ -45,11 +45,10 @@ def no_better_than_prior(case: Case, limits: Thresholds) -> Found:
         f"{test.p:.2g}) on {count(len(gains), 'supernet')}; {luck}"
     )
     if gain.value > 0 and p <= limits.alpha < test.smallest_p:
-        evidence += f"; so few that no p below {test.smallest_p:.2g} is possible"
-        return Found(
-            answer="unknown",
-            magnitude=gain.value,
-            evidence=evidence,
-            needs=(f"{fewest_alike(limits.alpha)} seeds or more",),
-        )
+        few, fewest = "so few differ" if test.zeros else "so few", fewest_alike(limits.alpha)
+        need = f"{fewest} seeds or more"
+        if len(gains) >= fewest:
+            need = f"more seeds: {fewest} with another accuracy than the prior's"
+        evidence += f"; {few} that no p below {test.smallest_p:.2g} is possible"
+        return Found(answer="unknown", magnitude=gain.value, evidence=evidence, needs=(need,))
     return told(gain.value <= 0 or test.p > limits.alpha or p > limits.alpha, gain.value, evidence)

@@ -23,9 +23,9 @@ def sharp_minimum(case: Case, limits: Thresholds) -> Found:
 
     Where λ was measured in the course of the search, DARTS-ES's rule: smoothed by a local mean of `eigenvalue_window`
     (5) measurements, λ̄(t) / λ̄(t - `eigenvalue_lag` (4)) exceeds `eigenvalue_ratio` (1.3) after epoch
-    `eigenvalue_after` (10). Magnitude: the largest such ratio. Where λ was measured at the end only, it has no scale of
-    its own: the answer is unknown, with λ as its magnitude, unless the grid sets `eigenvalue` (0), from where on a
-    single λ counts as sharp.
+    `eigenvalue_after` (10), or rises above 0 from 0 or below. Magnitude: the largest such ratio, where there is one.
+    Where λ was measured at the end only, it has no scale of its own: the answer is unknown, with λ as its magnitude,
+    unless the grid sets `eigenvalue` (0), from where on a single λ counts as sharp.
 
     Source: A. Zela et al., RobustDARTS, ICLR 2020 (rule and logs read). The ends of their logs on the space S1 are 0.39
     to 1.06 with little weight decay, 0.16 to 0.34 with much. That scale is of that supernet, of its size, losses and
@@ -37,10 +37,10 @@ def sharp_minimum(case: Case, limits: Thresholds) -> Found:
     series = {epoch: float(values["dominant"]) for epoch, values in over_time if values.get("dominant") is not None}
     if len(series) > limits.eigenvalue_lag and max(series) > limits.eigenvalue_after:
         ratio, when = _steepest(series, limits)
-        evidence = (
-            f"the smoothed dominant eigenvalue is at most {ratio:.2f} times that of {limits.eigenvalue_lag} "
-            f"measurements before (at epoch {when}; {len(series)} measurements)"
-        )
+        over = f"{limits.eigenvalue_lag} measurements before (at epoch {when}; {len(series)} measurements)"
+        if ratio == float("inf"):
+            return told(True, None, f"the smoothed dominant eigenvalue is above 0, and was 0 or below {over}")
+        evidence = f"the smoothed dominant eigenvalue is at most {ratio:.2f} times that of {over}"
         return told(ratio > limits.eigenvalue_ratio, ratio, evidence)
     values, why = measured(case, "alpha-hessian")
     largest = values.get("dominant")

@@ -17,13 +17,14 @@ from dartboard.results.wording import count
 
 
 def budget_starvation(case: Case, limits: Thresholds) -> Found:
-    """The scores' noise exceeds their differences. Magnitude: on how many edges it surely does.
+    """The scores' noise exceeds their differences. Magnitude: on how many edges it does.
 
     On at least `starved_edges` (3) of six edges the two best operations are not told apart at level `alpha` (0.05).
     Where the criterion records standard errors s, by a difference of less than z √(s₁² + s₂²). Where its scores are
     accuracies over the same n images, by fewer than 6 images (McNemar's exact two-sided test cannot reject then,
-    however the images fall: 2 · 2⁻⁵ > 0.05); they are told apart for sure by more than z √(2 a (1 - a) / n), a their
-    mean; between the two it stays open. Source: [OWN].
+    however the images fall: 2 · 2⁻⁵ > 0.05); they are told apart by more than z √(2 a (1 - a) / n), a their mean,
+    provided that the two are right on the same images at least as often as by chance; between the two it stays open.
+    Source: [OWN].
     """
     if cell_of(case) is None:
         return no_cell(case)
@@ -46,7 +47,7 @@ def budget_starvation(case: Case, limits: Thresholds) -> Found:
         if errors is not None:
             noise = z * np.hypot(errors[edge, best], errors[edge, next_best])
             starved += bool(first - second < noise)
-            resolved += bool(first - second >= noise)
+            resolved += bool(first - second >= noise)  # neither where an error is not known
         elif images is not None:
             mean, differing = abs(first + second) / 200, round((first - second) / 100 * images)
             closest = differing if closest is None else min(closest, differing)
@@ -54,9 +55,10 @@ def budget_starvation(case: Case, limits: Thresholds) -> Found:
             resolved += bool(differing > z * np.sqrt(2 * mean * (1 - mean) * images))
     evidence = f"the two best operations are not told apart on {starved} of {E} edges"
     if closest is not None:
-        evidence += f" by {images:,} images; on {resolved} they surely are (the closest: {count(closest, 'image')})"
+        evidence += f" by {images:,} images; on {resolved} they are (the closest: {count(closest, 'image')})"
     if starved < limits.starved_edges <= E - resolved:
-        return Found(answer="unknown", magnitude=starved, evidence=evidence, needs=("more validation images",))
+        need = "more validation images" if errors is None else "standard errors on every edge: more samples"
+        return Found(answer="unknown", magnitude=starved, evidence=evidence, needs=(need,))
     return told(starved >= limits.starved_edges, starved, evidence)
 
 
