@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dartboard.benchmark.contracts import Cache, Result, SelectionData
+from dartboard.benchmark.images import ImageSplit
 from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.streams import stream
 from dartboard.benchmark.supernet import MixedNetwork, Supernet
@@ -44,9 +45,28 @@ def shared_batches(
     split = data.valid if half == "valid" else data.train
     if data.seed is None:
         return split.epoch(data.batch_size, own, steps=steps)
-    root = data.seed
-    passes = (split.epoch(data.batch_size, stream(root, half, number)) for number in count())
-    return islice(chain.from_iterable(passes), split.steps(data.batch_size) if steps is None else steps)
+    return first_batches(split, data.batch_size, partial(stream, data.seed, half), steps=steps)
+
+
+def own_batches(
+    split: ImageSplit, batch_size: int, root: int, *role: str | int, steps: int | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches that a criterion draws for a role of its own: fewer of them are the first of more, too."""
+    return first_batches(
+        split, batch_size, lambda number: stream(root, *role, *(("pass", number) if number else ())), steps=steps
+    )
+
+
+def first_batches(
+    split: ImageSplit, batch_size: int, draws: Callable[[int], torch.Generator], *, steps: int | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """So many batches of pass after pass over `split`, or one pass; those of pass n are drawn from `draws(n)`.
+
+    The draws of a whole pass are made at once, however many of its batches are asked for: so fewer batches are the
+    first of more, crops included.
+    """
+    passes = (split.epoch(batch_size, draws(number)) for number in count())
+    return islice(chain.from_iterable(passes), split.steps(batch_size) if steps is None else steps)
 
 
 def digest(tensor: Tensor) -> bytes:
@@ -126,6 +146,15 @@ def score_mixtures(
     if np.isnan(loss).any():
         raise ValueError(f"{np.isnan(loss).sum()} of {len(loss)} mixtures have a NaN loss, which ranks nothing")
     return Scores(accuracy, loss, seen * len(mixtures))
+
+
+def standard_error(samples: NDArray[np.float64]) -> list[list[float | None]]:
+    """(E, O): s/√n of n independent samples (n, E, O) with mean m, s² = Σ (x - m)²/(n - 1); None where n is 1."""
+    count = len(samples)
+    if count == 1:
+        return [[None] * len(row) for row in samples[0]]
+    errors: list[list[float | None]] = (samples.std(0, ddof=1) / np.sqrt(count)).tolist()
+    return errors
 
 
 def without_each(mixture: Tensor, edge: int, *, renormalise: bool) -> Tensor:

@@ -33,7 +33,7 @@ from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.selectors._budget import Knob, images_in, valid_images
-from dartboard.selectors._evaluation import shared_batches
+from dartboard.selectors._evaluation import shared_batches, standard_error
 from dartboard.selectors._gradients import SupernetLoss, gates
 from dartboard.selectors._operations import by_operation
 from dartboard.selectors._options import Configured, choose, require_at_least, require_one_of
@@ -102,11 +102,10 @@ class OlesSimilarity(Configured[Config]):
         for edge, operation, _ in by_operation(network, loss.named(loss.theta)):
             free[edge, operation] = False
         scores = each.mean(0).cpu().masked_fill(free, -1.0).numpy()
-        deviation = each.std(0, correction=0).cpu() / config.batches**0.5
         return Selection(
             cell=choose(scores, exclude_none=True),
             scores=scores,
             images=loss.images,
             gradient_images=loss.images,
-            notes={"standard_error": deviation.tolist()},
+            notes={"standard_error": standard_error(each.cpu().numpy())},
         )

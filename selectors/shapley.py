@@ -35,7 +35,7 @@ from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.selectors._budget import Knob, images_in
-from dartboard.selectors._evaluation import Scores, score_mixtures
+from dartboard.selectors._evaluation import Scores, score_mixtures, standard_error
 from dartboard.selectors._options import Configured, choose, require_at_least, require_one_of
 
 Value = Literal["accuracy", "loss"]
@@ -131,7 +131,10 @@ class Shapley(Configured[Config]):
         return self.config.samples * coalitions * images_in(data.valid, self.config.batch_size, 1)
 
     def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
-        """See `Selector.select`; the scores are the estimates, in percent or in nats."""
+        """See `Selector.select`; the scores are the estimates, in percent or in nats.
+
+        The notes tell the standard errors of the means over permutations, the deviation not yet taken off.
+        """
         config, mixture, root = self.config, trained.searcher.mixture().detach(), split_off(generator)
         images, samples, trace = 0, np.zeros((config.samples, E * O)), []
         left: set[int] = set()
@@ -163,7 +166,7 @@ class Shapley(Configured[Config]):
             images=images,
             notes={
                 "cell_with_none": str(choose(scores, exclude_none=False)),
-                "standard_error": (deviation / np.sqrt(config.samples)).reshape(E, O).tolist(),
+                "standard_error": standard_error(samples.reshape(-1, E, O)),
                 "never_left": E * O - len(left),
             },
         )

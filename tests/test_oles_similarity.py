@@ -115,10 +115,18 @@ def test_cosines() -> None:
 
 
 def test_standard_errors() -> None:
-    """The notes have the deviation over the batches over the root of their number; none of a single batch."""
+    """The notes have s/√n over the batches, s² with n - 1; a single batch tells of no error, not of an error of 0."""
     one = OlesSimilarity(Config(batches=1)).select(toy_trained(torch.float64), toy_data(), stream(0))
     four = OlesSimilarity(Config(batches=4)).select(toy_trained(torch.float64), toy_data(), stream(0))
-    assert not np.any(one.notes["standard_error"])
+    assert one.notes["standard_error"] == [[None] * O] * E
+    firsts = [
+        OlesSimilarity(Config(batches=n)).select(toy_trained(torch.float64), replace(toy_data(), seed=1), stream(0))
+        for n in (1, 2)
+    ]
+    assert firsts[0].scores is not None
+    assert firsts[1].scores is not None
+    expected = np.abs(firsts[1].scores - firsts[0].scores)  # of two: s/√2 = |x - y|/2 = |m - x|
+    np.testing.assert_allclose(np.array(firsts[1].notes["standard_error"]), expected, atol=1e-12)
     assert (np.array(four.notes["standard_error"])[:, [CONV1X1, CONV3X3]] > 0).all()
 
 

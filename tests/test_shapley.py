@@ -102,7 +102,7 @@ def test_efficiency_on_the_supernet() -> None:
 
 
 def test_the_published_score() -> None:
-    """It is the mean less the population deviation of the samples, whose standard error the notes tell."""
+    """It is the mean less the population deviation of the samples; the notes tell the unbiased standard error."""
     trained, data = toy_trained(torch.float64), toy_data()
     plain, published = (
         Shapley(shapley.Config(samples=4, batch_size=BATCH, value="loss", score=score, truncation=0)).select(
@@ -112,7 +112,7 @@ def test_the_published_score() -> None:
     )
     assert plain.scores is not None
     assert published.scores is not None
-    deviation = 2 * np.array(published.notes["standard_error"])  # √4 samples
+    deviation = np.sqrt(3) * np.array(published.notes["standard_error"])  # s/√4 = σ/√3: s² has n - 1, σ² has n
     np.testing.assert_allclose(published.scores, plain.scores - deviation, atol=1e-12)
     assert NONE not in published.cell.operations
 
