@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dartboard.benchmark.catalogue import Catalogue, Entry
-from dartboard.benchmark.contracts import SelectionData
 from dartboard.benchmark.errors import InputError, one_line, unknown
 from dartboard.harness.checkpoints import FileJournal, locked
 from dartboard.harness.devices import describe_device
@@ -20,7 +19,7 @@ from dartboard.harness.recorded import missing_plugin
 from dartboard.harness.search_run import Chosen, SearchRun
 from dartboard.results.records import RunHeader
 from dartboard.results.repeats import RepeatKey, RepeatRecord, append_repeat, read_repeats
-from dartboard.selectors._budget import Fitted, Knob, check_spent, fitted, knobs_of, setting, turned
+from dartboard.selectors._budget import Fitted, Knob, check_spent, fitted, knobs_of, setting, turned, whole_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,11 +180,12 @@ class Reselection:
             fit = Fitted(selector, {}) if budget is None else fitted(selector, data, budget)
             knob = next(reversed(knobs_of(selector)), None)
             whole = None if knob is None else setting(fit.selector, knob.field)
+            units = parts(knob, whole_of(fit.selector, knob, data)) if self.plan.any_time and knob else ()
         except Exception as error:  # noqa: BLE001  (what a selector tells of itself can fail like its choice)
             if not self._done(base):
                 self._append(run, base, error=error)
             return
-        for part in [*(parts(knob, whole, data) if self.plan.any_time and knob else ()), None]:
+        for part in [*units, None]:
             key = base._replace(part=part)
             if self._done(key):
                 continue
@@ -255,17 +255,10 @@ class Reselection:
         engine.listener.end(f"{key}: {f'failed: {record.error}' if error else f'{record.accuracy:.2f} %'}")
 
 
-def parts(knob: Knob, whole: int | None, data: SelectionData) -> Iterator[int]:
-    """1, 2, 4, ... units of a knob, as far as they are less than all of it.
-
-    Args:
-        knob: that is turned.
-        whole: what it is set to; None: one pass over the images.
-        data: the images.
-    """
-    most = data.valid.steps(data.batch_size) if whole is None else whole
+def parts(knob: Knob, whole: int) -> Iterator[int]:
+    """1, 2, 4, ... units of a knob, as far as they are less than the `whole` of them."""
     unit = 1
-    while unit < most:
+    while unit < whole:
         if unit >= knob.least:
             yield unit
         unit *= 2

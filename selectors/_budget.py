@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import count
 from typing import Any, NamedTuple
 
 from dartboard.benchmark.contracts import SelectionData
@@ -49,12 +50,12 @@ def valid_images(data: SelectionData, steps: int | None) -> int:
     return images_in(data.valid, data.batch_size, steps)
 
 
-def passes(count: int) -> Callable[[Any, SelectionData], int]:
+def passes(times: int) -> Callable[[Any, SelectionData], int]:
     """The `cost` of a criterion that pushes its `batches` of the validation half so many times."""
 
     def cost(selector: Any, data: SelectionData) -> int:
         """The most images that a selection pushes."""
-        return count * valid_images(data, selector.config.batches)
+        return times * valid_images(data, selector.config.batches)
 
     return cost
 
@@ -75,6 +76,26 @@ def knobs_of(selector: Any) -> tuple[Knob, ...]:
 def setting(selector: Any, field: str) -> Any:
     """What a selector's configuration, or that of the criterion inside a control, says."""
     return getattr(getattr(selector, "criterion", selector).config, field)
+
+
+def cost_of(selector: Any, data: SelectionData) -> int | None:
+    """The most images that a selection pushes; None where the class, or that inside a control, does not tell."""
+    inner = getattr(selector, "criterion", selector)
+    if not hasattr(inner, "cost"):
+        return None
+    images: int = inner.cost(data)
+    return images
+
+
+def whole_of(selector: Any, knob: Knob, data: SelectionData) -> int:
+    """How many units a knob is set to; where it is None, the fewest that cost as much."""
+    value: int | None = setting(selector, knob.field)
+    if value is not None:
+        return value
+    most = cost_of(selector, data)
+    if most is None:
+        return data.valid.steps(data.batch_size)
+    return next(n for n in count(knob.least) if (cost_of(turned(selector, {knob.field: n}), data) or 0) >= most)
 
 
 def turned(selector: Any, values: Mapping[str, int | None]) -> Any:
@@ -98,14 +119,12 @@ def fitted(selector: Any, data: SelectionData, budget: int) -> Fitted:
     Raises:
         OverBudget: when even the cheapest form pushes more than `budget` images.
     """
-    if not hasattr(getattr(selector, "criterion", selector), "cost"):
+    if cost_of(selector, data) is None:
         return Fitted(selector, {})
     knobs = knobs_of(selector)
 
     def cost(values: Mapping[str, int | None]) -> int:
-        made = turned(selector, values)
-        images: int = getattr(made, "criterion", made).cost(data)
-        return images
+        return cost_of(turned(selector, values), data) or 0
 
     def fits(values: Mapping[str, int | None]) -> bool:
         try:

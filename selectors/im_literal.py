@@ -38,6 +38,7 @@ from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSuper
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.selectors._budget import Knob, valid_images
+from dartboard.selectors._evaluation import own_batches
 from dartboard.selectors._gradients import SupernetLoss, logits
 from dartboard.selectors._implicit import derivatives, hessian_product, neumann, softmax_invariance, woodbury
 from dartboard.selectors._options import Configured, choose, require_at_least, require_one_of, require_positive
@@ -100,7 +101,7 @@ class ImLiteral(Configured[Config]):
         noise = stream(root, "noise")
 
         def drawn(*stage: str | int) -> list[Batch]:
-            return list(data.valid.epoch(data.batch_size, stream(root, *stage), steps=config.batches))
+            return list(own_batches(data.valid, data.batch_size, root, *stage, steps=config.batches))
 
         def by_theta(batch: Batch, size: float) -> Tensor:
             theta, _ = loss.leaves()

@@ -31,9 +31,10 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Selection, SelectionData, TrainedSupernet
 from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import NONE, Cell, E, O
-from dartboard.benchmark.streams import split_off, stream
+from dartboard.benchmark.streams import split_off
 from dartboard.benchmark.supernet import SearchCell
 from dartboard.selectors._budget import Knob, images_in
+from dartboard.selectors._evaluation import own_batches
 from dartboard.selectors._operations import observed
 from dartboard.selectors._options import Configured, require_at_least, require_one_of
 
@@ -94,7 +95,7 @@ class IsDarts(Configured[Config]):
         measured = first = np.zeros((E, O))
         for left in range(O - 1, 1, -1):  # 4, 3, 2 are left of an edge
             if config.schedule == "gradual" or left == O - 1:
-                batches = data.train.epoch(data.batch_size, stream(root, left), steps=config.batches)
+                batches = own_batches(data.train, data.batch_size, root, left, steps=config.batches)
                 measured, seen = self._measure(trained, mixture, batches)
                 images += seen
                 first = measured if left == O - 1 else first

@@ -33,7 +33,7 @@ from dartboard.benchmark.space import OPERATIONS, Cell, E, O
 from dartboard.benchmark.streams import derive, split_off, stream
 from dartboard.benchmark.supernet import MixedNetwork
 from dartboard.selectors._budget import Knob, epoch_images, valid_images
-from dartboard.selectors._evaluation import score_mixtures, without_each
+from dartboard.selectors._evaluation import own_batches, score_mixtures, without_each
 from dartboard.selectors._options import (
     Configured,
     Looks,
@@ -165,7 +165,7 @@ class Perturbation(Configured[Config]):
         groups = [masks] if self.config.same_batches else [mask[None] for mask in masks]
         parts = []
         for index, group in enumerate(groups):
-            batches = data.valid.epoch(data.batch_size, stream(seed, index), steps=self.config.batches)
+            batches = own_batches(data.valid, data.batch_size, seed, index, steps=self.config.batches)
             parts.append(score_mixtures(network, group, batches, self.config.norm))
         progress.images += sum(part.images for part in parts)
         return np.concatenate([part.accuracy for part in parts]), np.concatenate([part.loss for part in parts])

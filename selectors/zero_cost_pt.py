@@ -18,7 +18,6 @@ changes nothing, so it wins an edge on which every other removal *raises* the sc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
@@ -33,7 +32,7 @@ from dartboard.benchmark.space import OPERATIONS, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.benchmark.supernet import Supernet
 from dartboard.selectors._budget import Knob, images_in
-from dartboard.selectors._evaluation import without_each
+from dartboard.selectors._evaluation import own_batches, without_each
 from dartboard.selectors._options import Configured, require_at_least, require_one_of, strongest
 from dartboard.selectors._settling import EdgeOrder, edge_order, settle, settled_cell
 from dartboard.selectors._zero_cost import ActivationCodes, SynapticFlow, untrained
@@ -114,21 +113,19 @@ class ZeroCostPT(Configured[Config]):
             mixture = torch.full_like(mixture, 1 / O)
         measure = _Measure(network, config)
 
-        def images(*role: str | int) -> Callable[[int], list[Tensor]]:
-            return lambda steps: [x for x, _ in data.train.epoch(config.batch_size, stream(root, *role), steps=steps)]
-
         proposals, values = [], {}
         for index in range(config.proposals):
             order = edge_order(config.edge_order, stream(root, "edges", index))
-            batches = images("images", index)(E)
-            proposals.append(self._propose(mixture, order, batches, measure))
+            batches = data.train.epoch(config.batch_size, stream(root, "images", index), steps=E)
+            proposals.append(self._propose(mixture, order, [images for images, _ in batches], measure))
             if data.progress:
                 data.progress(index + 1, config.proposals + 1)
         cells = list(dict.fromkeys(proposal.cell for proposal in proposals))
         if len(cells) > 1:
             one_hot = torch.stack([torch.from_numpy(cell.one_hot()).to(mixture) for cell in cells])
             steps = config.validation_batches if config.measure == "naswot" else 1
-            sums = sum(measure(one_hot, batch) for batch in images("validation")(steps))
+            batches = own_batches(data.train, config.batch_size, root, "validation", steps=steps)
+            sums = sum(measure(one_hot, images) for images, _ in batches)
             values = dict(zip(cells, np.asarray(sums).tolist(), strict=True))
         best = max(proposals, key=lambda proposal: values.get(proposal.cell, 0))
         return Selection(

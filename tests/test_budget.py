@@ -22,6 +22,7 @@ from dartboard.results.records import RunRecord, read_header, read_records
 from dartboard.searchers._catalogue import SEARCHERS
 from dartboard.selectors._budget import OverBudget, check_spent, fitted, images_in, knobs_of, setting, turned
 from dartboard.selectors._catalogue import SELECTORS
+from dartboard.selectors._evaluation import digest
 
 TRAINED = toy_trained()
 GRID = read_grid("smoke", Overrides(), searchers=SEARCHERS, selectors=SELECTORS)
@@ -110,6 +111,30 @@ def test_tuning_costs_what_the_search_pushed() -> None:
     data = replace(toy_data(), epoch_images=40)
     fit = fitted(build("sgas", interval=3), data, 5 * 40 * 2)
     assert fit.values == {"interval": 2}
+
+
+def seen(label: str, **options: Any) -> set[bytes]:
+    """Every batch of images that a selection pushes through the supernet or a copy of it."""
+    found: set[bytes] = set()
+    trained = toy_trained(watched=True)
+    trained.supernet.register_forward_pre_hook(lambda _, given: found.add(digest(given[0])))
+    build(label, **options).select(trained, toy_data(), stream(0))
+    return found
+
+
+@pytest.mark.parametrize("label", [label for label in LABELS if knobs_of(build(label))])
+def test_fewer_units_see_the_first_of_the_same_images(label: str) -> None:
+    """Any-time curves nest: with one unit of its last knob a selector sees no batch that it does not see with three.
+
+    The images are cropped and mirrored at random, so the draws must nest, too. What trains sees images of its own.
+    """
+    field = knobs_of(build(label))[-1].field
+    if field in ("interval", "epochs"):
+        pytest.skip(f"{field} sets how long is trained")
+    fixed = {"interval": 0} if "interval" in [knob.field for knob in knobs_of(build(label))] else {}
+    one, three = (seen(label, **fixed, **{field: units}) for units in (1, 3))
+    assert one <= three
+    assert one
 
 
 def test_images_in_batches() -> None:

@@ -301,11 +301,26 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_the_parts_of_a_curve_are_powers_of_two() -> None:
-    """1, 2, 4 of 5 or of 8; 1 of the two batches that a pass has; none of one."""
-    from dartboard.benchmark.contracts import SelectionData
+    """1, 2, 4 of 5 or of 8; none of one."""
     from dartboard.harness.reselect import parts
     from dartboard.selectors._budget import Knob
 
-    data = SelectionData(train=toy_images("train"), valid=toy_images("valid"), batch_size=BATCH)
-    assert [list(parts(Knob("batches"), whole, data)) for whole in (5, 8, None, 1)] == [[1, 2, 4], [1, 2, 4], [1], []]
-    assert list(parts(Knob("batch_size", least=2), 9, data)) == [2, 4, 8]
+    assert [list(parts(Knob("batches"), whole)) for whole in (5, 8, 1)] == [[1, 2, 4], [1, 2, 4], []]
+    assert list(parts(Knob("batch_size", least=2), 9)) == [2, 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("label", "whole"), [("leave-one-out", 2), ("is-darts", 4), ("shuffled:is-darts", 4), ("perturbation", 2)]
+)
+def test_all_images_are_as_many_batches_as_their_half_has(label: str, whole: int) -> None:
+    """Of 20 images of the weights' half and 10 of the other in batches of 6: a pass has 4, or 2."""
+    from dartboard.benchmark.contracts import SelectionData
+    from dartboard.harness.grid import Method
+    from dartboard.harness.prepare import prepare_selector
+    from dartboard.selectors._budget import knobs_of, whole_of
+    from dartboard.selectors._catalogue import SELECTORS
+
+    data = SelectionData(train=toy_images("train", count=20), valid=toy_images("valid"), batch_size=BATCH)
+    entry = SELECTORS[label]
+    selector = prepare_selector(Method(label=label, entry=entry, options=entry.options))
+    assert whole_of(selector, knobs_of(selector)[-1], data) == whole
