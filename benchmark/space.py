@@ -31,7 +31,7 @@ EDGES: Final = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
 
 E: Final = len(EDGES)
 O: Final = len(OPERATIONS)  # noqa: E741  (the papers' own letter)
-SPACE_SIZE: Final = O**E  # 15,625
+SPACE_SIZE: Final[int] = O**E  # 15,625
 
 NONE, SKIP, CONV1X1, CONV3X3, POOL = range(O)
 

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 from dartboard.benchmark.errors import InputError, unknown
 
 Clock = Literal["wall", "cpu"]
+BatchMode = Literal["batch", "running"]
 CLOCKS: Final[Mapping[Clock, Callable[[], float]]] = {"wall": time.perf_counter, "cpu": time.process_time}
 """`wall`: what a user waits. `cpu`: the process's own time over all threads, for a machine that others use too."""
 
@@ -50,6 +51,7 @@ class Settings:
     rounds: int = 7
     threads: int = 1
     clock: Clock = "wall"
+    norm: BatchMode = "batch"  # of select: by which statistics its passes normalise
 
     def __post_init__(self) -> None:
         for name in ("channels", "cells_per_stage", "image_size", "batch_size", "rounds", "threads"):

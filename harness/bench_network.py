@@ -14,11 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.reference import ReferenceSupernet
-from dartboard.benchmark.space import E
+from dartboard.benchmark.space import E, O
 from dartboard.benchmark.supernet import MixedNetwork, Supernet, SupernetConfig
 from dartboard.searchers.darts_v1 import Config, DartsV1
 from dartboard.selectors._evaluation import without_each
 from dartboard.selectors._passes import Passes
+from dartboard.selectors.one_shot_best import re_estimate
 
 if TYPE_CHECKING:
     from dartboard.harness.bench import Settings
@@ -30,18 +31,24 @@ WAITS: Final = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonze
 def network_work(target: str, variant: str, settings: Settings) -> Callable[[], object]:
     """`supernet`: a forward pass without gradients. `step`: one of first-order DARTS. `select`: 30 masks, one batch.
 
+    The masks' passes normalise by the batch's statistics or by running ones (`settings.norm`), which are then those of
+    the batch under the unmasked mixture.
+
     The reference step is the published codes': one operation after the other, and each half computes the gradients of
     weights and mixture alike.
     """
     generator = torch.Generator().manual_seed(0)
+    norm = settings.norm if target == "select" else "batch"
     config = SupernetConfig(channels=settings.channels, cells_per_stage=settings.cells_per_stage)
     fast = Supernet(config, generator=generator)
-    network: MixedNetwork = ReferenceSupernet(fast) if variant == "reference" else fast
     batches = []
     for _ in range(2):
         images = torch.randn(settings.batch_size, 3, settings.image_size, settings.image_size, generator=generator)
         batches.append(Batch(images, torch.randint(0, 10, (settings.batch_size,), generator=generator)))
     train, valid = batches
+    if norm == "running":
+        re_estimate(fast, torch.full((E, O), 1 / O), [train])
+    network: MixedNetwork = ReferenceSupernet(fast) if variant == "reference" else fast
     searcher = DartsV1(network, Config(), generator=generator)
     if target == "step":
         if variant == "reference":
@@ -52,8 +59,8 @@ def network_work(target: str, variant: str, settings: Settings) -> Callable[[], 
         return torch.no_grad()(lambda: network(train.images, mixture, "batch"))
     masks = torch.cat([without_each(mixture, edge, renormalise=False) for edge in range(E)])
     if variant == "shared":
-        return lambda: list(Passes(fast, masks).logits(train.images, "batch"))
-    return torch.no_grad()(lambda: [network(train.images, mask, "batch") for mask in masks])
+        return lambda: list(Passes(fast, masks).logits(train.images, norm))
+    return torch.no_grad()(lambda: [network(train.images, mask, norm) for mask in masks])
 
 
 def published_step(searcher: DartsV1, train: Batch, valid: Batch) -> None:

@@ -19,11 +19,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import SPACE_SIZE
-from dartboard.harness.bench import CLOCKS, LOOKUPS, Settings, interleave, quartiles
+from dartboard.harness.bench import CLOCKS, LOOKUPS, Clock, Settings, interleave, quartiles
 from dartboard.harness.columns import columns
 from dartboard.harness.resident import resident_mb
 
@@ -87,9 +87,9 @@ class TableReport:
         rows: list[tuple[str, ...]] = [("", "median", "quartiles", "faster", "MiB", "added MiB", "less memory")]
         for r in self.rows:
             peak, added = ("" if mb is None else f"{mb:.0f}" for mb in (r.peak_memory_mb, r.added_memory_mb))
-            spread = f"{_duration(r.low)} to {_duration(r.high)}"
+            spread = f"{duration(r.low)} to {duration(r.high)}"
             rows.append(
-                (TITLES[r.name], _duration(r.seconds), spread, _times(r.ratio), peak, added, _times(r.memory_ratio))
+                (TITLES[r.name], duration(r.seconds), spread, _times(r.ratio), peak, added, _times(r.memory_ratio))
             )
         goals = self.goals()
         words = {True: "reached", False: "not reached", None: "not measured"}
@@ -123,24 +123,21 @@ def measure_table(settings: Settings, cells: int, *, memory: bool = True) -> Tab
     Raises:
         InputError: when the package is not installed, or there cannot be so many cells.
     """
-    if find_spec("nas_201_api") is None:
-        raise InputError("--against official needs the package nas-bench-201: pip install nas-bench-201==2.1")
-    if not 1 <= cells <= SPACE_SIZE:
-        raise InputError(f"--cells: from 1 to {SPACE_SIZE:,}; got {cells}")
+    check_cells(cells, owner="--against official")
     import torch
 
-    from dartboard.benchmark.tables.synthetic import make_document, save_pth
+    from dartboard.benchmark.tables.synthetic import write_pth
 
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
         with TemporaryDirectory() as name:
             folder = Path(name)
-            file = save_pth(make_document(cells), folder / "NAS-Bench-201-v1_1-generated.pth", legacy=True)
+            file = write_pth(cells, folder / "NAS-Bench-201-v1_1-generated.pth")
             convert(file)
-            peaks = {name: measure_memory(name, file) if memory else (None, None) for name in TITLES}
+            alone = {name: measure_alone(name, file, settings.clock) for name in TITLES} if memory else {}
             compared, equal, largest = compare(file)
-            rows = _time(file, settings, peaks)
+            rows = _time(file, settings, alone)
             sizes = file.stat().st_size / 2**20, _compact(file).stat().st_size / 2**20
     finally:
         torch.set_num_threads(threads)
@@ -155,6 +152,18 @@ def measure_table(settings: Settings, cells: int, *, memory: bool = True) -> Tab
         equal=equal,
         largest_difference=largest,
     )
+
+
+def check_cells(cells: int, *, least: int = 1, owner: str) -> None:
+    """Refuse a file of so many cells where it cannot be made, or where nothing here could read it.
+
+    Raises:
+        InputError: when the package is not installed, or there cannot be so many cells.
+    """
+    if find_spec("nas_201_api") is None:
+        raise InputError(f"{owner} needs the package nas-bench-201: pip install nas-bench-201==2.1")
+    if not least <= cells <= SPACE_SIZE:
+        raise InputError(f"--cells: from {least} to {SPACE_SIZE:,}; got {cells}")
 
 
 def load_official(file: Path) -> Any:
@@ -259,7 +268,7 @@ def _work(name: str, file: Path) -> tuple[Callable[[], object], int]:
     return (lambda: table.lookup(numbers, metric)), LOOKUPS
 
 
-def _time(file: Path, settings: Settings, peaks: Mapping[str, tuple[float | None, float | None]]) -> tuple[Row, ...]:
+def _time(file: Path, settings: Settings, alone: Mapping[str, Alone]) -> tuple[Row, ...]:
     rows = []
     for group in (LOADS, [name for name in TITLES if name not in LOADS]):
         works = {name: _work(name, file) for name in group}
@@ -267,8 +276,10 @@ def _time(file: Path, settings: Settings, peaks: Mapping[str, tuple[float | None
         seconds = {name: [span / works[name][1] for span in spans[name]] for name in group}
         theirs = group[0]
         for name in group:
-            (low, high), (peak, added) = quartiles(seconds[name]), peaks[name]
-            base = peaks[theirs][1]
+            low, high = quartiles(seconds[name])
+            peak, added, base = (
+                (alone[name].peak_mb, alone[name].added_mb, alone[theirs].added_mb) if alone else (None, None, None)
+            )
             rows.append(
                 Row(
                     name=name,
@@ -284,29 +295,39 @@ def _time(file: Path, settings: Settings, peaks: Mapping[str, tuple[float | None
     return tuple(rows)
 
 
-def measure_memory(name: str, file: Path) -> tuple[float | None, float | None]:
-    """MiB at the peak of a process that does the work of a row once, and how much of it was not there before."""
-    code = "import sys; from dartboard.harness.bench_table import print_memory; print_memory(*sys.argv[1:])"
-    command = [sys.executable, "-c", code, name, str(file)]
-    peak, added = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return peak, added
+class Alone(NamedTuple):
+    """What a process took that did the work of a row once, and nothing else."""
+
+    seconds: float
+    peak_mb: float | None  # MiB; None where the system does not tell
+    added_mb: float | None  # MiB, of them, over what it held when all that the work needs was imported
 
 
-def print_memory(name: str, file: str) -> None:
-    """What the process of `measure_memory` runs."""
+def measure_alone(name: str, file: Path, clock: Clock) -> Alone:
+    """Do the work of a row once, in a process of its own."""
+    code = "import sys; from dartboard.harness.bench_table import print_alone; print_alone(*sys.argv[1:])"
+    command = [sys.executable, "-c", code, name, str(file), clock]
+    return Alone(*json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def print_alone(name: str, file: str, clock: Clock) -> None:
+    """What the process of `measure_alone` runs."""
     needed = ["dartboard.benchmark.tables.store"]
     if name.startswith("official") or name == "convert":
         needed += ["dartboard.benchmark.tables.official", "nas_201_api"]
     for module in needed:
         import_module(module)
     before = resident_mb("VmRSS")
+    start = CLOCKS[clock]()
     call, _ = _work(name, Path(file))
     call()
+    seconds = CLOCKS[clock]() - start
     peak = resident_mb("VmHWM")
-    print(json.dumps([peak, None if peak is None or before is None else peak - before]))
+    print(json.dumps(Alone(seconds, peak, None if peak is None or before is None else peak - before)))
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In the unit that suits it, to three digits."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,6 +129,17 @@ def test_shared_passes_need_fewer_multiply_adds_than_separate_ones() -> None:
         count(network_work("select", name, TINY), iter(range(100)).__next__) for name in ("shared", "separate")
     )
     assert shared.flops < 25 / 30 * separate.flops
+
+
+def test_masks_are_timed_under_running_statistics_that_are_the_batchs_own() -> None:
+    """With `norm="running"` every form gives one and the same answer for each mask, and it is not that of "batch"."""
+    running = replace(TINY, norm="running")
+    shared, separate, reference = (network_work("select", name, running)() for name in TARGETS["select"])
+    by_batch = network_work("select", "separate", TINY)()
+    for ours, theirs, expected, other in zip(shared, separate, reference, by_batch, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(theirs, expected, rtol=1e-3, atol=1e-4)
+        assert not torch.allclose(ours, other, rtol=1e-3, atol=1e-4)
 
 
 def test_memory_is_measured_in_a_process_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:

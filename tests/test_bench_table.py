@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +16,13 @@ import pytest
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.ground_truth import Metric
 from dartboard.benchmark.space import SPACE_SIZE, Cell
+from dartboard.benchmark.tables import synthetic
 from dartboard.benchmark.tables.store import load_compact, save_compact
-from dartboard.benchmark.tables.synthetic import make_document, save_pth
+from dartboard.benchmark.tables.synthetic import make_document, save_pth, write_pth
 from dartboard.harness import bench_table
 from dartboard.harness.bench import Settings
-from dartboard.harness.bench_table import TITLES, compare, convert, load_official, measure_memory, measure_table
+from dartboard.harness.bench_import import GOAL_MB, ImportReport, Point, measure_import
+from dartboard.harness.bench_table import TITLES, compare, convert, load_official, measure_alone, measure_table
 from dartboard.harness.cli import main
 
 TINY = Settings(rounds=1)
@@ -84,12 +89,81 @@ def test_pytorch_is_as_strict_as_before(file: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell a process's memory")
 def test_loading_the_compact_table_takes_little_memory(file: Path) -> None:
     """A process of its own holds the table's columns, and not much more than them."""
-    peak, added = measure_memory("load", file)
+    _, peak, added = measure_alone("load", file, "wall")
     assert peak is not None
     assert added is not None
     size = COLUMNS * SPACE_SIZE * np.dtype(float).itemsize / 2**20
     assert size < added < size + 20
     assert added < peak
+
+
+def test_a_file_written_cell_by_cell_is_torchs_to_the_last_byte(tmp_path: Path) -> None:
+    """What is written in the memory of one cell is what torch.save writes of the whole document."""
+    whole = save_pth(make_document(3), tmp_path / "whole.pth", legacy=True)
+    assert write_pth(3, tmp_path / "parts.pth").read_bytes() == whole.read_bytes()
+
+
+def test_writing_cell_by_cell_keeps_no_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a cell is made, at most the first one and the one before it are still in memory."""
+    alive: list[weakref.ref[Any]] = []
+    most = 0
+
+    def make(index: int, cell: str) -> dict[str, Any]:
+        nonlocal most
+        most = max(most, sum(ref() is not None for ref in alive))
+        states = OrderedDict(full=cell, less=index)
+        alive.append(weakref.ref(states))
+        return states
+
+    monkeypatch.setattr(synthetic, "make_states", make)
+    write_pth(50, tmp_path / "x.pth")
+    assert len(alive) == 50
+    assert most <= 2
+
+
+def test_the_import_is_measured_on_three_sizes() -> None:
+    """A quarter, half and all of the cells, each in a process of its own; the file grows in proportion."""
+    report = measure_import(TINY, 8)
+    assert [point.cells for point in report.points] == [2, 4, 8]
+    assert report.points[2].file_mb == pytest.approx(4 * report.points[0].file_mb, rel=0.5)
+    for point in report.points:
+        assert point.seconds > 0
+        if point.peak_memory_mb is not None:
+            assert point.added_memory_mb is not None
+            assert 0 < point.added_memory_mb < point.peak_memory_mb
+
+
+@pytest.mark.parametrize(
+    ("growth_mb", "slope_kb", "expected_mb", "goal"),
+    [
+        (100, 102.4, 500 + 0.1 * (SPACE_SIZE - 2000), "reached"),
+        (200, 204.8, 600 + 0.2 * (SPACE_SIZE - 2000), "not reached"),
+        (-10, -10.24, 390, "reached"),
+    ],
+)
+def test_the_slope_tells_what_the_published_file_takes(
+    growth_mb: int, slope_kb: float, expected_mb: float, goal: str
+) -> None:
+    """From 1,000 to 2,000 cells by hand; a file never takes less than a smaller one did."""
+    report = ImportReport(
+        machine="made",
+        points=tuple(
+            Point(cells=cells, file_mb=1, seconds=1, peak_memory_mb=peak, added_memory_mb=1)
+            for cells, peak in ((1000, 400), (2000, 400 + growth_mb))
+        ),
+    )
+    assert report.slope_kb == pytest.approx(slope_kb)
+    assert report.expected_mb == pytest.approx(expected_mb)
+    assert report.as_text()[-1].endswith(f"the goal of {GOAL_MB:,} MiB is {goal}")
+    assert report.as_json()["expected_mb"] == report.expected_mb
+
+
+def test_where_memory_is_not_told_there_is_no_slope() -> None:
+    """The times are there all the same."""
+    point = Point(cells=4, file_mb=1, seconds=2, peak_memory_mb=None, added_memory_mb=None)
+    report = ImportReport(machine="made", points=(point, replace(point, cells=8)))
+    assert report.as_json()["expected_mb"] is None
+    assert report.as_text()[-1].startswith("no slope")
 
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +182,8 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.
         (["table", "--no-memory"], "'table' has no use for --no-memory"),
         (["table", "--against", "official", "--channels", "4"], "'table' has no use for --channels"),
         (["table", "--against", "official", "--cells", "0"], "--cells: from 1 to 15,625; got 0"),
+        (["import", "--cells", "3"], "--cells: from 4 to 15,625; got 3"),
+        (["import", "--rounds", "3"], "'import' has no use for --rounds"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,16 +6,17 @@ published one. A cell has one to three trials at 200 epochs on each data set and
 
 from __future__ import annotations
 
+import pickle
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, ClassVar, Final
 
 import numpy as np
 
 from dartboard.benchmark.ground_truth import Metric
 from dartboard.benchmark.space import SPACE_SIZE, Cell
-from dartboard.benchmark.tables.official import SETS
+from dartboard.benchmark.tables.official import SETS, TORCH_MAGIC
 
 EVALUATIONS: Final = {
     # of each data set: the sets of images evaluated at every epoch, and those at the last one only
@@ -34,14 +35,18 @@ def make_document(cells: int, *, every: bool = True, datasets: Sequence[str] = t
         every: whether each epoch of a trial is there, as in the published file, or the last one only.
         datasets: by the package's names.
     """
-    order = np.random.default_rng(0).permutation(SPACE_SIZE)[:cells]
-    strings = [str(Cell.from_number(int(number))) for number in order]
+    strings = _strings(cells)
     return {
         "meta_archs": strings,
         "total_archs": len(strings),
         "arch2infos": {i: make_states(i, cell, every=every, datasets=datasets) for i, cell in enumerate(strings)},
         "evaluated_indexes": set(range(cells)),
     }
+
+
+def _strings(cells: int) -> list[str]:
+    order = np.random.default_rng(0).permutation(SPACE_SIZE)[:cells]
+    return [str(Cell.from_number(int(number))) for number in order]
 
 
 def make_states(
@@ -88,6 +93,79 @@ def save_pth(content: Any, path: Path, *, legacy: bool) -> Path:
 
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
     return path
+
+
+def write_pth(cells: int, path: Path) -> Path:
+    """Write the file of `save_pth(make_document(cells), path, legacy=True)`, holding one cell at a time."""
+    strings = _strings(cells)
+    infos = ((index, make_states(index, cell)) for index, cell in enumerate(strings))
+    document = {
+        "meta_archs": strings,
+        "total_archs": len(strings),
+        "arch2infos": _Stream(infos),
+        "evaluated_indexes": set(range(cells)),
+    }
+    system = {
+        "protocol_version": 1001,
+        "little_endian": True,
+        "type_sizes": {"short": 2, "int": 4, "long": 4},
+    }
+    with path.open("wb") as file:
+        for head in (TORCH_MAGIC, 1001, system):
+            pickle.dump(head, file, protocol=2)
+        _StreamPickler(file).dump(document)
+        pickle.dump([], file, protocol=2)  # the names of the tensors that follow: none
+    return path
+
+
+class _Stream:
+    """Stands for the dictionary of these items, which are made one at a time."""
+
+    def __init__(self, items: Iterable[tuple[int, Any]]) -> None:
+        self.items = items
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        return iter(self.items)
+
+
+_InPython: Any = pickle._Pickler  # the standard library's pickler, of which parts can be replaced
+
+
+class _StreamPickler(_InPython):  # type: ignore[misc]  # it has no types
+    """Writes a pickle of protocol 2 that holds a `_Stream`, and forgets each of its items once it is written.
+
+    What a pickle has written it may refer to later, so a pickler keeps all of it. Here only that is kept which was
+    written up to the end of the first item: what later items share, they share with the first one.
+    """
+
+    memo: dict[int, tuple[int, object]]  # by the identity of an object: its number, and itself
+    dispatch: ClassVar[dict[type, Any]] = dict(_InPython.dispatch)
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file, protocol=2)
+        self.written = 0  # objects that have a number
+
+    def memoize(self, obj: object) -> None:
+        """Number an object, counting the forgotten ones too."""
+        self.write(self.put(self.written))
+        self.memo[id(obj)] = self.written, obj
+        self.written += 1
+
+    def save_stream(self, stream: _Stream) -> None:
+        """As the standard library writes a dictionary: its items in batches of 1,000."""
+        self.write(pickle.EMPTY_DICT)
+        self.memoize(stream)
+        known: dict[int, tuple[int, object]] | None = None
+        for number, (key, value) in enumerate(stream):
+            if number % 1000 == 0:
+                self.write(pickle.SETITEMS + pickle.MARK if number else pickle.MARK)
+            self.save(key)
+            self.save(value)
+            known = known or dict(self.memo)
+            self.memo = dict(known)
+        self.write(pickle.SETITEMS)
+
+    dispatch[_Stream] = save_stream
 
 
 def ask_package(api: Any, index: int, column: str) -> float:

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 
 SIZES: Final = frozenset({"channels", "cells_per_stage", "image_size", "batch_size"})
+NETWORKS: Final = SIZES | {"against", "rounds", "threads", "clock", "no_memory"}
 TAKES: Final = {
     # the options that each target heeds, besides --json
-    **{name: SIZES | {"against", "rounds", "threads", "clock", "no_memory"} for name in ("supernet", "step", "select")},
+    "supernet": NETWORKS,
+    "step": NETWORKS,
+    "select": NETWORKS | {"norm"},
     "table": {"against", "rounds", "threads", "clock"},
+    "import": {"cells", "clock"},
     "images": {"image_size", "batch_size", "rounds", "threads", "clock"},
     "startup": {"rounds"},
     "searchers": SIZES | {"names", "rounds", "threads", "clock", "no_memory"},
@@ -38,7 +42,12 @@ TAKES: Final = {
     type=click.Choice(["reference", "official"]),
     help="reference: the readable form takes part, in supernet, step, select. official: nas-bench-201's API, in table.",
 )
-@click.option("--cells", default=200, help="Of table --against official: the generated file's.", show_default=True)
+@click.option(
+    "--cells", default=200, help="Of table --against official, import: the generated file's.", show_default=True
+)
+@click.option(
+    "--norm", type=click.Choice(["batch", "running"]), default="batch", help="Of select: whose statistics normalise."
+)
 @click.option("--searcher", "names", multiple=True, metavar="NAME", help="Of searchers: only these, beside darts-v1.")
 @click.option("--channels", default=16, help="C of the supernet.", show_default=True)
 @click.option("--cells-per-stage", default=5, help="N of the supernet.", show_default=True)
@@ -65,7 +74,8 @@ def command(
 
     supernet: a forward pass. step: one step of first-order DARTS. select: the 30 masks of leave-one-out on one batch.
     table: loading the embedded table, a million look-ups; against the official API, on a generated file of its format:
-    load, import, queries, memory, and whether the numbers are equal. images: ten batches. startup: two commands.
+    load, import, queries, memory, and whether the numbers are equal. import: that import alone, of files of a quarter,
+    half and all of --cells, and the memory that a further cell takes. images: ten batches. startup: two commands.
     searchers: a step of every method that trains a supernet, over that of darts-v1, and its passes over darts-v1's.
     growth: a step at growing sizes. precision: what float32, TF32 (on CUDA) and bfloat16 do to gradients and criteria;
     its rounds are batches.
@@ -83,6 +93,12 @@ def command(
 
         tables = measure_table(settings, cells, memory=not no_memory)
         click.echo(json.dumps(tables.as_json(), indent=2) if as_json else "\n".join(tables.as_text()))
+        return
+    if target == "import":
+        from dartboard.harness.bench_import import measure_import
+
+        imports = measure_import(settings, cells)
+        click.echo(json.dumps(imports.as_json(), indent=2) if as_json else "\n".join(imports.as_text()))
         return
     if target == "searchers":
         from dartboard.harness.bench_searchers import run_searcher_bench
@@ -121,7 +137,8 @@ def as_text(report: Report) -> list[str]:
         memory = "" if v.peak_memory_mb is None else f"{v.peak_memory_mb:.0f}"
         spread = f"{1e3 * v.low:.1f} to {1e3 * v.high:.1f}"
         rows.append((v.name, f"{1e3 * v.seconds:.1f}", spread, ratio, memory, *counts))
-    return [f"{report.target}: {_size(report.settings)}; {report.machine}", *columns(rows)]
+    told = f", {report.settings.norm} statistics" if report.target == "select" else ""
+    return [f"{report.target}: {_size(report.settings)}{told}; {report.machine}", *columns(rows)]
 
 
 def costs_as_text(report: SearcherReport) -> list[str]:
