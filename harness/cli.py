@@ -45,6 +45,14 @@ class _Lazy(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; where it does not say itself how to go on after Ctrl-C, one line does for it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  (as above)
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -57,15 +65,19 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; bad input ends in one line on stderr and exit code 2.
+    """Run the command line; bad input, and what the file system refuses, end in one line on stderr and exit code 2.
 
-    Exit codes: 0 all well, 1 some runs failed or a check found a difference, 2 bad input, 130 interrupted.
+    Exit codes: 0 all well, 1 some runs failed or a check found a difference (or nobody reads the output any more),
+    2 bad input, 130 interrupted.
     """
     try:
         return cli.main(args=arguments, prog_name="dartboard")
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        where = "" if error.filename is None else f": {str(error.filename)!r}"
+        print(f"Error: {error.strerror}{where}", file=sys.stderr)
+        sys.exit(2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import platform
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +32,7 @@ def find_device(choice: str) -> torch.device:
     except RuntimeError:
         raise InputError(f"unknown device {choice!r}: auto, cpu, cuda or cuda:N") from None
     if device.type == "cpu":
-        return device
+        return torch.device("cpu")
     if device.type != "cuda":
         raise InputError(f"unknown device {choice!r}: auto, cpu, cuda or cuda:N")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -64,10 +63,17 @@ def describe_device(device: torch.device) -> str:
     return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
-def peak_memory_mb(device: torch.device) -> float:
-    """The most memory in use so far: of the device's tensors on CUDA, of the whole process on a CPU; in MiB."""
+def peak_memory_mb(device: torch.device) -> float | None:
+    """The most memory in use so far: of the device's tensors on CUDA, of the whole process on a CPU; in MiB.
+
+    None where the system does not tell (Windows).
+    """
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device) / 2**20)
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
@@ -89,12 +95,13 @@ class MemoryMeter:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._depth = 0
-        self._most = 0.0
+        self._most: float | None = None
         self._high = 0.0  # since the part in hand began, as far as the system has forgotten it
 
-    def most_mb(self) -> float:
+    def most_mb(self) -> float | None:
         """The most memory in use so far, whatever parts there were; see `peak_memory_mb`."""
-        self._most = max(self._most, peak_memory_mb(self.device))
+        now = peak_memory_mb(self.device)
+        self._most = max((mb for mb in (self._most, now) if mb is not None), default=None)
         return self._most
 
     @contextlib.contextmanager
@@ -123,7 +130,9 @@ class MemoryMeter:
             torch.cuda.reset_peak_memory_stats(self.device)
             return torch.cuda.memory_allocated(self.device) / 2**20
         if self._depth == 0:
-            with contextlib.suppress(AttributeError, OSError):
+            with contextlib.suppress(
+                AttributeError, OSError, TypeError
+            ):  # macOS has no such function, Windows no such library
                 ctypes.CDLL(None).malloc_trim(0)
         try:
             _CLEAR.write_text("5", encoding="ascii")

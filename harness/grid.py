@@ -13,26 +13,32 @@ from dartboard.benchmark.errors import InputError, unknown
 from dartboard.harness.diagnostics._catalogue import Diagnostic, choose
 from dartboard.harness.presets import PRESETS
 
-KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
-    "name": str,
-    "preset": str,
-    "searchers": list,
-    "selectors": list,
-    "datasets": list,
+KEYS: Final[Mapping[str, tuple[type, ...]]] = {
+    "name": (str,),
+    "preset": (str,),
+    "searchers": (list,),
+    "selectors": (list,),
+    "datasets": (list,),
     "seeds": (str, int, list),
-    "table": str,
-    "metric": str,
-    "precision": str,
-    "budget": int,
-    "supernet": dict,
-    "images": dict,
-    "search": dict,
-    "searcher": dict,
-    "selector": dict,
-    "dataset": dict,
-    "thresholds": dict,
+    "table": (str,),
+    "metric": (str,),
+    "precision": (str,),
+    "budget": (int,),
+    "supernet": (dict,),
+    "images": (dict,),
+    "search": (dict,),
+    "searcher": (dict,),
+    "selector": (dict,),
+    "dataset": (dict,),
+    "thresholds": (dict,),
     "diagnostics": (str, list),
-    "diagnostic": dict,
+    "diagnostic": (dict,),
+}
+TYPES: Final[Mapping[type, str]] = {str: "a text", int: "a whole number", list: "a list", dict: "a section"}
+OPTIONS: Final[Mapping[str, str]] = {
+    # the command line's options that stand in for a grid key, by the key
+    **{key: f"--{key.removesuffix('s')}" for key in ("searchers", "selectors", "datasets")},
+    **{key: f"--{key}" for key in ("preset", "seeds", "table", "diagnostics", "budget")},
 }
 SUPERNET_KEYS: Final = ("channels", "cells_per_stage")
 IMAGE_KEYS: Final = ("image_size", "train_images", "valid_images")
@@ -50,6 +56,11 @@ class Method:
     def name(self) -> str:
         """What the catalogue calls it."""
         return self.entry.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Under which of the grid's sections its options may stand."""
+        return (self.label, self.name, (self.entry.of or self.entry).name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +149,10 @@ def read_grid(choice: str, overrides: Overrides, *, searchers: Catalogue, select
     for setting in overrides.settings:
         _put(content, setting)
     content.setdefault("name", path.stem)
-    return resolve(content, overrides, searchers=searchers, selectors=selectors)
+    grid = resolve(content, overrides, searchers=searchers, selectors=selectors)
+    for setting in overrides.settings:
+        _require_heeded(setting, overrides, grid)
+    return grid
 
 
 def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Catalogue, selectors: Catalogue) -> Grid:
@@ -147,8 +161,12 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
         if key not in KEYS:
             raise unknown("grid key", key, KEYS)
         if not isinstance(value, KEYS[key]):
-            raise InputError(f"grid key {key!r} has the wrong type: {value!r}")
-    preset_name = overrides.preset or content.get("preset", "laptop")
+            expected = " or ".join(TYPES[kind] for kind in KEYS[key])
+            raise InputError(f"grid key {key!r} has the wrong type: {value!r}; it is {expected}")
+    name = content["name"]
+    if not name.strip() or name.strip(".") == "" or "/" in name or "\\" in name:
+        raise InputError(f"a grid's name can be that of a folder; got {name!r}")
+    preset_name = content.get("preset", "laptop") if overrides.preset is None else overrides.preset
     if preset_name not in PRESETS:
         raise unknown("preset", preset_name, PRESETS)
     preset = PRESETS[preset_name]
@@ -164,7 +182,7 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"{key} is a whole number of at least 1; got {value!r}")
     return Grid(
-        name=content["name"],
+        name=name,
         preset=preset_name,
         searchers=_methods(
             content,
@@ -177,7 +195,7 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
         selectors=_methods(content, "selector", overrides.selectors, selectors, {}, preset.selectors),
         datasets=_datasets(content, overrides.datasets),
         seeds=parse_seeds(overrides.seeds if overrides.seeds is not None else content.get("seeds", "0")),
-        table=overrides.table or content.get("table"),
+        table=content.get("table") if overrides.table is None else overrides.table,
         metric=content.get("metric"),
         precision=precision,
         budget=budget,
@@ -281,20 +299,30 @@ def _methods(
 
 def _datasets(content: Mapping[str, Any], chosen: Sequence[str]) -> tuple[Dataset, ...]:
     sections: Mapping[str, Any] = content.get("dataset", {})
-    labels = list(chosen) or list(content.get("datasets", ("digits",)))
+    listed = list(content.get("datasets", ("digits",)))
+    labels = list(chosen) or listed
+    if not labels:
+        raise InputError("the grid names no data set: write datasets = [...], or leave the line out for digits")
     if not all(isinstance(label, str) for label in labels):
         raise InputError(f"datasets holds names or paths; got {labels!r}")
     if len(set(labels)) != len(labels):
         raise InputError(f"the grid names a data set twice: {labels!r}")
-    datasets = []
-    for label in labels:
-        section = sections.get(label, {})
-        if not isinstance(section, dict) or set(section) - {"path"}:
+    for label, section in sections.items():
+        if not isinstance(section, dict) or set(section) != {"path"} or not isinstance(section["path"], str):
             raise InputError(f"[dataset.{label}] holds a path only; got {section!r}")
-        source = str(section.get("path", label))
-        short = Path(label).stem if "/" in label or label.endswith(".npz") else label
-        datasets.append(Dataset(label=_label(short, "data set"), source=source))
-    return tuple(datasets)
+        if label not in (*listed, *labels):
+            raise InputError(f"[dataset.{label}] is of a data set that the grid does not name")
+    datasets: dict[str, Dataset] = {}
+    for label in labels:
+        source = sections[label]["path"] if label in sections else label
+        short = _label(Path(label).stem if "/" in label or label.endswith(".npz") else label, "data set")
+        if short in datasets:
+            raise InputError(
+                f"records would call two data sets {short!r}, {datasets[short].source!r} and {source!r}: give one a"
+                " name of its own by [dataset.NAME] with a path"
+            )
+        datasets[short] = Dataset(label=short, source=source)
+    return tuple(datasets.values())
 
 
 def ask_diagnostics(which: str, settings: Sequence[str], preset: str) -> tuple[AskedDiagnostic, ...]:
@@ -347,12 +375,34 @@ def _names(catalogue: Catalogue) -> str:
     return ", ".join(entry.name for entry in catalogue)
 
 
-def _put(content: dict[str, Any], setting: str) -> None:
-    """Put one `key.key=value` of the command line into the parsed grid; the value is TOML, or else a bare word."""
-    keys, equals, value = setting.partition("=")
+def _require_heeded(setting: str, overrides: Overrides, grid: Grid) -> None:
+    """Refuse a `--set` that another option overrides, or whose method, data set or diagnostic is not run."""
+    kind, *rest = _parts(setting)
+    if kind in OPTIONS and getattr(overrides, kind) not in (None, ()):
+        raise InputError(f"--set {setting} and {OPTIONS[kind]} are for the same grid key: give one of them")
+    run = {
+        "searcher": [name for method in grid.searchers for name in method.names],
+        "selector": [name for method in grid.selectors for name in method.names],
+        "dataset": [dataset.label for dataset in grid.datasets],
+        "diagnostic": [asked.diagnostic.name for asked in grid.diagnostics],
+    }
+    if kind in run and rest[0] not in run[kind]:
+        told = ", ".join(dict.fromkeys(run[kind])) or "none"
+        raise InputError(f"--set {setting} has no use: no {kind} {rest[0]!r} is run (those that are: {told})")
+
+
+def _parts(setting: str) -> list[str]:
+    """The keys of a setting `key.key=value`."""
+    keys, equals, _ = setting.partition("=")
     parts = keys.strip().split(".")
     if not equals or not all(parts):
         raise InputError(f"a setting is KEY=VALUE, like search.epochs=5; got {setting!r}")
+    return parts
+
+
+def _put(content: dict[str, Any], setting: str) -> None:
+    """Put one setting of the command line into the parsed grid; the value is TOML, or else a bare word."""
+    parts, value = _parts(setting), setting.partition("=")[2]
     try:
         parsed: Any = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 import click
 
 from dartboard.benchmark.catalogue import Catalogue, Entry
-from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.errors import InputError, one_line
 
 LISTS: Final = ("SEARCHERS", "SELECTORS")
 
@@ -75,9 +76,8 @@ def _load(point: EntryPoint) -> Any:
     """What an entry point names."""
     try:
         return point.load()
-    except Exception as error:  # noqa: BLE001  (whatever is wrong with somebody's package)
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"{_packaged(point)} cannot be loaded: {told}; repair or uninstall it") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever is wrong with somebody's package)
+        raise InputError(f"{_packaged(point)} cannot be loaded: {one_line(error)}; repair or uninstall it") from None
 
 
 def _execute(path: Path) -> tuple[ModuleType, str]:
@@ -96,10 +96,11 @@ def _execute(path: Path) -> tuple[ModuleType, str]:
     sys.modules[name] = module  # dataclasses and `Entry.load` look it up
     try:
         exec(compile(source, module.__file__, "exec"), module.__dict__)
-    except Exception as error:  # noqa: BLE001  (whatever is wrong with somebody's file)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever is wrong with somebody's file)
         del sys.modules[name]
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"the plug-in {path} cannot be loaded: {told}") from None
+        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == module.__file__]
+        where = f" (line {lines[-1]})" if lines else ""
+        raise InputError(f"the plug-in {path} cannot be loaded: {one_line(error)}{where}") from None
     return module, origin
 
 

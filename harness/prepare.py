@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from dartboard.benchmark.catalogue import Entry, check_options
 from dartboard.benchmark.contracts import QuerySearch, Selector, Yardstick
-from dartboard.benchmark.errors import InputError
+from dartboard.benchmark.errors import InputError, one_line
 from dartboard.benchmark.supernet import SupernetConfig
 from dartboard.harness.grid import Method
 from dartboard.searchers._training import Protocol as TrainingProtocol
@@ -117,6 +117,8 @@ def told_of(owner: str) -> Iterator[None]:
         raise InputError(f"{owner}: {error}") from None
     except (TypeError, ValueError) as error:
         raise InputError(f"{owner}: an option has the wrong type: {error}") from None
+    except Exception as error:  # noqa: BLE001  (a plug-in's constructor can fail in any way)
+        raise InputError(f"{owner} cannot be made: {one_line(error)}") from None
 
 
 def settings(method: Method, name: str, config: Any) -> dict[str, Any]:

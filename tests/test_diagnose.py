@@ -37,10 +37,14 @@ FAST = ",".join(diagnostic.name for diagnostic in DIAGNOSTICS if diagnostic.name
 
 def engine(folder: Path, diagnostics: str | None = "all", *, retry: bool = False, **overrides: Any) -> Engine:
     """An engine for the smoke grid on 32 + 32 images, three epochs."""
-    settings = (*SMALL, *overrides.pop("settings", ()))
+    asked = (
+        [] if diagnostics is None else [d.name for d in DIAGNOSTICS if d.name in diagnostics or diagnostics == "all"]
+    )
+    sizes = [size for size in SMALL if size.partition(".")[0] != "diagnostic" or size.split(".")[1] in asked]
+    settings = (*sizes, *overrides.pop("settings", ()))
     chosen: dict[str, Any] = {"searchers": ("darts-v1",), "selectors": ("magnitude",), "seeds": "0"} | overrides
-    asked = Overrides(**chosen, diagnostics=diagnostics, settings=settings)
-    grid = read_grid("smoke", asked, searchers=SEARCHERS, selectors=SELECTORS)
+    given = Overrides(**chosen, diagnostics=diagnostics, settings=settings)
+    grid = read_grid("smoke", given, searchers=SEARCHERS, selectors=SELECTORS)
     return Engine(grid, folder, device="cpu", listener=Silent(), retry_failed=retry)
 
 
@@ -112,7 +116,11 @@ def test_the_default_is_cheap(tmp_path: Path) -> None:
     assert [d.name for d in engine(tmp_path, None).diagnostics] == CHEAP
     named = engine(tmp_path, None, settings=('diagnostics=["growth", "landscape"]',))
     assert [d.name for d in named.diagnostics] == ["growth", "landscape"]
-    assert engine(tmp_path, "none", settings=('diagnostics=["growth"]',)).diagnostics == []
+    path = tmp_path / "mine.toml"
+    path.write_text('searchers = ["darts-v1"]\nselectors = ["prior"]\ndiagnostics = ["growth"]\n', encoding="utf-8")
+    for word, expected in ((None, ["growth"]), ("none", []), ("mixture", ["mixture"])):
+        grid = read_grid(str(path), Overrides(diagnostics=word), searchers=SEARCHERS, selectors=SELECTORS)
+        assert [asked.diagnostic.name for asked in grid.diagnostics] == expected
 
 
 def test_diagnostics_do_not_depend_on_each_other(whole: Path, tmp_path: Path) -> None:

@@ -110,7 +110,14 @@ def test_the_command_line_puts_its_own_lists_in_place(tmp_path: Path) -> None:
         ('searchers = ["darts-v1"]', "names no selector"),
         (MINIMAL + 'preset = "laptoop"', "unknown preset 'laptoop'; did you mean 'laptop'"),
         (MINIMAL + "sed = 3", "unknown grid key 'sed'; did you mean 'seeds'"),
-        (MINIMAL + "name = 3", "'name' has the wrong type: 3"),
+        (MINIMAL + "name = 3", "'name' has the wrong type: 3; it is a text"),
+        (MINIMAL + "seeds = 1.5", "'seeds' has the wrong type: 1.5; it is a text or a whole number or a list"),
+        (MINIMAL + 'name = "../x"', "name can be that of a folder; got '../x'"),
+        (MINIMAL + 'name = ""', "name can be that of a folder; got ''"),
+        (MINIMAL + "datasets = []", "names no data set"),
+        (MINIMAL + 'datasets = ["a/x.npz", "b/x.npz"]', "two data sets 'x', 'a/x.npz' and 'b/x.npz': give one a name"),
+        (MINIMAL + '[dataset.mine]\npath = "x.npz"', "a data set that the grid does not name"),
+        (MINIMAL + 'datasets = ["x"]\n[dataset.x]\npath = 3', "holds a path only; got {'path': 3}"),
         (MINIMAL + "[supernet]\nchanels = 4", "unknown key of \\[supernet\\] 'chanels'; did you mean 'channels'"),
         (MINIMAL + "[supernet]\nchannels = 0", "channels is a whole number of at least 1; got 0"),
         (MINIMAL + "[images]\nimage_size = true", "image_size is a whole number of at least 1; got True"),
@@ -148,6 +155,46 @@ def test_a_setting_that_cannot_be_used_is_quoted(tmp_path: Path, setting: str) -
     with pytest.raises(InputError) as caught:
         read(tmp_path, MINIMAL + 'name = "n"\n', settings=(setting,))
     assert repr(setting) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "overrides", "message"),
+    [
+        ("preset=paper", {"preset": "smoke"}, "--set preset=paper and --preset are for the same grid key"),
+        ("seeds=1", {"seeds": "0"}, "--set seeds=1 and --seeds are for"),
+        ('selectors=["prior"]', {"selectors": ("random",)}, "and --selector are for"),
+        ("budget=5", {"budget": 6}, "and --budget are for"),
+        ("diagnostics=all", {"diagnostics": "none"}, "and --diagnostics are for"),
+        ("selector.perturbation.interval=0", {}, "no selector 'perturbation' is run .those that are: magnitude"),
+        ("searcher.gdas.epochs=1", {}, "no searcher 'gdas' is run"),
+        ("diagnostic.landscape.images=8", {}, "no diagnostic 'landscape' is run .those that are: mixture, "),
+        ("diagnostic.growth.x=1", {"diagnostics": "none"}, "no diagnostic 'growth' is run .those that are: none"),
+    ],
+)
+def test_a_setting_that_nothing_heeds_is_refused(
+    tmp_path: Path, setting: str, overrides: dict[str, Any], message: str
+) -> None:
+    """`--set` of what another option overrides, or of what is not run, ends in a line that names both."""
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, MINIMAL, settings=(setting,), **overrides)
+
+
+def test_options_of_a_made_method_may_stand_under_its_sources_name(tmp_path: Path) -> None:
+    """`--set selector.leave-one-out.batches=1` is heeded where only its shuffled control is run."""
+    grid = read(
+        tmp_path, MINIMAL, selectors=("shuffled:leave-one-out",), settings=("selector.leave-one-out.batches=1",)
+    )
+    assert grid.selectors[0].options["batches"] == 1
+
+
+@pytest.mark.parametrize("option", ["preset", "table"])
+def test_an_empty_option_is_not_passed_over(tmp_path: Path, option: str) -> None:
+    """`--preset ""` is no preset, and `--table ""` no way to leave the table out."""
+    if option == "preset":
+        with pytest.raises(InputError, match="unknown preset ''"):
+            read(tmp_path, MINIMAL, preset="")
+    else:
+        assert read(tmp_path, MINIMAL, table="").table == ""
 
 
 @pytest.mark.parametrize("choice", ["quik", "missing.toml"])

@@ -148,7 +148,8 @@ HEAD = "from dartboard.benchmark.catalogue import Entry\n"
     ("code", "message"),
     [
         ("def", r"the plug-in .*bad\.py cannot be loaded: SyntaxError: invalid syntax"),
-        ("1 / 0", r"the plug-in .*bad\.py cannot be loaded: ZeroDivisionError: division by zero"),
+        ("x = 1\n1 / 0", r"the plug-in .*bad\.py cannot be loaded: ZeroDivisionError: division by zero \(line 2\)$"),
+        ("import sys\nsys.exit()", r"the plug-in .*bad\.py cannot be loaded: SystemExit \(line 2\)$"),
         ("import no_such_module", r"cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
         ("x = 1", r"gives no method: it needs a list called SEARCHERS or SELECTORS"),
         ("SEARCHERS = ['mine']", r"SEARCHERS of the plug-in bad\.py .* is not a list of .*Entry; got \['mine'\]"),
@@ -185,6 +186,24 @@ def test_a_broken_plug_in_ends_in_one_clear_line(
     assert call("verify", "searcher", "mine", "--plugin", path) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(message, line), line
+
+
+def test_a_plug_in_whose_selector_cannot_be_made_ends_in_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error of its constructor names the selector and the error, before anything is trained."""
+    path = tmp_path / "bad.py"
+    path.write_text(
+        HEAD + "from dartboard.selectors.magnitude import Magnitude\n"
+        "class Mine(Magnitude):\n    def __init__(self, config):\n        {}['gone']\n"
+        "SELECTORS = [Entry(name='mine', place=f'{__name__}:Mine', summary='mine')]",
+        encoding="utf-8",
+    )
+    out = tmp_path / "out"
+    assert call("run", "smoke", "--selector", "mine", "--plugin", path, "--out", out, "--device", "cpu") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "Error: selector mine cannot be made: KeyError: 'gone'"
+    assert not out.exists()
 
 
 def test_a_missing_plug_in_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,34 @@ def test_an_interrupted_run_exits_with_130_and_says_how_to_go_on(
     assert "the same command goes on from the last epoch" in capsys.readouterr().err
 
 
+def test_ctrl_c_ends_every_command_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command that has nothing to go on with ends in one line, too."""
+    from dartboard.harness import grid
+
+    def interrupt() -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grid, "builtin_grids", interrupt)
+    assert call("list", "grids") == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_what_the_file_system_refuses_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk or a folder that may not be read ends with exit code 2 and the path, without a traceback."""
+    from dartboard.harness import grid
+
+    def refuse() -> Any:
+        raise PermissionError(13, "Permission denied", "grids/mine.toml")
+
+    monkeypatch.setattr(grid, "builtin_grids", refuse)
+    assert call("list", "grids") == 2
+    assert capsys.readouterr().err == "Error: Permission denied: 'grids/mine.toml'\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
