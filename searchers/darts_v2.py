@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from dartboard.benchmark.contracts import Batch
+from dartboard.benchmark.double_backward import TwiceDifferentiable
 from dartboard.benchmark.errors import unknown
 from dartboard.searchers._training import PROTOCOLS, Bilevel, Half, Protocol, evaluate, step_with
 
@@ -75,10 +76,12 @@ def virtual_step(
 
 
 def mixed_product_exact(loss: Loss, weights: Sequence[Tensor], alpha: Tensor, vector: Sequence[Tensor]) -> Tensor:
-    """∇²_{α,w} L · v, in the shape of α, by two backward passes."""
-    gradients = torch.autograd.grad(loss(weights, alpha), weights, create_graph=True)
-    inner = torch.stack([(g * v).sum() for g, v in zip(gradients, vector, strict=True)]).sum()
-    return torch.autograd.grad(inner, alpha)[0]
+    """∇²_{α,w} L · v, in the shape of α, by a backward pass through the backward pass."""
+    with TwiceDifferentiable() as twice:
+        value = loss(weights, alpha)
+    gradients = torch.autograd.grad(value, weights, create_graph=True)
+    with twice.without_weights():
+        return torch.autograd.grad(gradients, [alpha], vector)[0]
 
 
 def mixed_product_difference(

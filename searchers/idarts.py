@@ -25,6 +25,7 @@ leave the running statistics alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -32,6 +33,7 @@ import torch
 from torch import Tensor
 
 from dartboard.benchmark.contracts import Batch
+from dartboard.benchmark.double_backward import TwiceDifferentiable
 from dartboard.benchmark.errors import InputError
 from dartboard.searchers._training import Bilevel, Half, Protocol, evaluate, look, resolve_protocol, step_with
 
@@ -68,9 +70,19 @@ class Config:
 
 
 def implicit_hypergradient(
-    train_loss: Tensor, valid_loss: Tensor, weights: Sequence[Tensor], alpha: Tensor, *, rate: float, terms: int
+    train_loss: Tensor,
+    valid_loss: Tensor,
+    weights: Sequence[Tensor],
+    alpha: Tensor,
+    *,
+    rate: float,
+    terms: int,
+    last: AbstractContextManager[None] | None = None,
 ) -> Tensor:
-    """g, in the shape of α, from two losses () whose graphs reach the weights and α."""
+    """g, in the shape of α, from two losses () whose graphs reach the weights and α.
+
+    The last backward pass, which alone asks for no gradient of a weight, is made within `last`.
+    """
     direct, *vector = torch.autograd.grad(valid_loss, [alpha, *weights])
     gradients = torch.autograd.grad(train_loss, weights, create_graph=True)
     total = [v.clone() for v in vector]
@@ -78,7 +90,8 @@ def implicit_hypergradient(
         products = torch.autograd.grad(gradients, weights, vector, retain_graph=True)
         vector = [v - rate * product for v, product in zip(vector, products, strict=True)]
         total = [s + v for s, v in zip(total, vector, strict=True)]
-    (mixed,) = torch.autograd.grad(gradients, [alpha], total)
+    with last or nullcontext():
+        (mixed,) = torch.autograd.grad(gradients, [alpha], total)
     return direct - rate * mixed
 
 
@@ -108,12 +121,22 @@ class IDarts(Bilevel):
 
     def hypergradient(self, train: Batch, valid: Batch) -> tuple[Tensor, Half]:
         """g (E, O) as the module's docstring has it, and L_val(w, α)."""
-        upper, lower = (
-            evaluate(lambda images: self.supernet(images, self.mixture(), "batch"), batch) for batch in (valid, train)
-        )
-        rate = self.config.neumann_rate or self.weights.learning_rate
+
+        def forward(images: Tensor) -> Tensor:
+            logits: Tensor = self.supernet(images, self.mixture(), "batch")
+            return logits
+
+        upper, twice = evaluate(forward, valid), TwiceDifferentiable()
+        with twice:
+            lower = evaluate(forward, train)
         gradient = implicit_hypergradient(
-            lower.loss, upper.loss, self.weights.parameters, self.alpha, rate=rate, terms=self.config.neumann_terms
+            lower.loss,
+            upper.loss,
+            self.weights.parameters,
+            self.alpha,
+            rate=self.config.neumann_rate or self.weights.learning_rate,
+            terms=self.config.neumann_terms,
+            last=twice.without_weights(),
         )
         return gradient, upper._replace(images=upper.images + lower.images)
 

@@ -30,9 +30,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dartboard.benchmark.contracts import Batch, StepResult
+from dartboard.benchmark.double_backward import TwiceDifferentiable
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.supernet import MixedNetwork
-from dartboard.searchers._training import Bilevel, Half, Protocol, resolve_protocol
+from dartboard.searchers._training import Bilevel, Half, Protocol, frozen, resolve_protocol
 
 OWN_PROTOCOL: Mapping[str, Mapping[str, Any]] = {"ucla": {"epochs": 50}}
 SQUARINGS = 40
@@ -138,7 +139,8 @@ class RobustDarts(Bilevel):
 
     def curvature(self, valid: Batch) -> Tensor:
         """λ ()."""
-        loss = F.cross_entropy(self.supernet(valid.images, self.mixture(), "batch"), valid.labels)
+        with TwiceDifferentiable(), frozen(self.weights.parameters):
+            loss = F.cross_entropy(self.supernet(valid.images, self.mixture(), "batch"), valid.labels)
         return largest_eigenvalue(hessian(loss, self.alpha)) + self.config.protocol.architecture_decay
 
     @torch.no_grad()
