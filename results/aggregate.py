@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dartboard.benchmark.space import CONV1X1, CONV3X3, NONE, POOL, SKIP, Cell
+from dartboard.results.judged import undecided
 from dartboard.results.records import EpochRecord, RunKey, RunRecord, SearchKey
 
 COLLAPSED_SKIPS: Final = 4
@@ -129,12 +130,14 @@ class Comparison:
 
 
 def compare(records: Sequence[Numbered], reference: str) -> list[Comparison]:
-    """Every other selector against `reference`, by data set, on the supernets where both came to a cell."""
+    """Every other selector against `reference`, by data set, where both came to a cell of their own."""
     by_key: dict[RunKey, Numbered] = {record.key: (line, record) for line, record in records}
     pairs: dict[tuple[str, str], list[tuple[Numbered, Numbered]]] = {}
     for line, record in records:
         other = by_key.get(record.key._replace(selector=reference))
         if record.selector == reference or other is None or None in (record.accuracy, other[1].accuracy):
+            continue
+        if undecided(record) or undecided(other[1]):
             continue
         if record.metric == other[1].metric:
             pairs.setdefault((record.dataset, record.selector), []).append(((line, record), other))

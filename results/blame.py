@@ -7,7 +7,7 @@ For each trained supernet, the regret of the cell that a criterion chose is spli
 
 Only criteria extract. Controls do not: a blind one sees no supernet, and one that reads the table needs none. The best
 extracted is picked after the fact from N criteria, so that the supernet's part depends on N: more criteria can only
-lower it, and the best of N random cells would be better than N / (N + 1) of the space, too (`Split.tries`).
+lower it, and the best of N random cells would be better than N / (N + 1) of the space, too (`Extraction.luck`).
 
 Means are used where parts have to add up, interquartile means elsewhere, each with an interval over supernets;
 resampling keeps the number of supernets of each search method, where all have several. One supernet has no interval.
@@ -41,11 +41,6 @@ class Split:
     best_percentile: float | None  # of the best extracted
     criteria: int  # that chose from this supernet
     tries: int  # distinct cells among their choices
-
-    @property
-    def chance_percentile(self) -> float:
-        """The percentile that the best of as many random cells would have on average."""
-        return 100 * self.tries / (self.tries + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from dartboard.benchmark.errors import InputError
 from dartboard.results import statistics as st
 from dartboard.results.aggregate import Group, Trajectory, best_in_table, collapsed, groups, main_metric, trajectory
 from dartboard.results.diagnostics import of_trained
-from dartboard.results.judged import undecided
+from dartboard.results.judged import undecided, uniform
 from dartboard.results.records import QUERIES, EpochRecord, RunRecord, SearchKey
 from dartboard.results.rundata import RunData
 from dartboard.results.statistics import Estimate
@@ -36,9 +36,7 @@ class Board:
     metric: str
     best: float | None  # percent, of the table's best cell
     rows: tuple[Group, ...]
-    middles: Mapping[
-        tuple[str, str], Estimate
-    ]  # by searcher and selector: the interquartile mean of accuracy; not of ties
+    middles: Mapping[tuple[str, str], Estimate]  # interquartile mean of accuracy by searcher and selector; not of ties
     marks: Mapping[str, Mapping[str, Any]]  # by selector
     space: NDArray[np.float64] | None  # (cells,) the regrets of the whole space, where the table is at hand
 
@@ -79,14 +77,20 @@ class Board:
         return next(found, None)
 
     @property
+    def tied(self) -> list[SearchKey]:
+        """The searches that ended with equal mixing weights on every edge: their argmax cell is the tie-break's."""
+        return [search for search in self.searches if uniform(self.run.epochs[search])]
+
+    @property
     def trajectories(self) -> list[Trajectory]:
-        """The argmax cells of every search, epoch by epoch."""
-        return [trajectory(search, self.run.epochs[search], self.metric) for search in self.searches]
+        """The argmax cells of every search that is not tied, epoch by epoch."""
+        tied = self.tied
+        return [trajectory(s, self.run.epochs[s], self.metric) for s in self.searches if s not in tied]
 
     @property
     def collapses(self) -> dict[SearchKey, int | None]:
-        """From which epoch on each search's argmax cell stays collapsed."""
-        return {search: collapse_epoch(self.run.epochs[search]) for search in self.searches}
+        """From which epoch on the argmax cell stays collapsed, of each search that is not tied."""
+        return {run.search: collapse_epoch(self.run.epochs[run.search]) for run in self.trajectories}
 
     def diagnostic(self, name: str) -> dict[SearchKey, Mapping[str, Any]]:
         """The values of a diagnostic of the trained supernets, where it was measured."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dartboard.results.blame import blame
-from dartboard.results.board import Board
+from dartboard.results.board import SHARING, Board
 from dartboard.results.contrasts import contrasts
 from dartboard.results.csv_files import csv_text, spread_estimate
 from dartboard.results.failure_modes.catalogue import mode
@@ -15,12 +15,13 @@ from dartboard.results.standings import criterion_standings
 
 
 def board_tables(boards: Sequence[Board], verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, str]:
-    """Each by file name, of all boards together."""
+    """Each by file name, of all boards of supernets together."""
+    sharing = [board for board in boards if board.kind == SHARING]
     return {
-        "contrasts.csv": csv_text(row for board in boards for row in _contrasts(board)),
-        "standings.csv": csv_text(row for board in boards for row in _standings(board)),
-        "blame.csv": csv_text(row for board in boards for row in _blame(board)),
-        "failures.csv": csv_text(row for board in boards for row in _failures(board, verdicts[board.slug])),
+        "contrasts.csv": csv_text(row for board in sharing for row in _contrasts(board)),
+        "standings.csv": csv_text(row for board in sharing for row in _standings(board)),
+        "blame.csv": csv_text(row for board in sharing for row in _blame(board)),
+        "failures.csv": csv_text(row for board in sharing for row in _failures(board, verdicts[board.slug])),
     }
 
 

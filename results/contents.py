@@ -28,7 +28,7 @@ LISTED_RECORDS: Final = 500
 ABOUT: Final[Mapping[str, str]] = {
     "results.csv": "every search method and selector over seeds: the heat map, the result tables, the cost figure",
     "comparisons.csv": "every selector against magnitude on the same supernets",
-    "contrasts.csv": "the same with intervals and tests",
+    "contrasts.csv": "the same with intervals and tests, without controls that read the table",
     "standings.csv": "the criteria's ranks",
     "criteria.csv": "how well every selector's scores agree with true operation strength, and a random order's",
     "repeats.csv": "how far each selector's answers scatter over repeats, supernet by supernet",

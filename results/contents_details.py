@@ -12,6 +12,7 @@ from dartboard.results.contrasts import contrasts
 from dartboard.results.document import Block, Drawn, Entry, Section, Table, Text
 from dartboard.results.failure_modes.catalogue import mode
 from dartboard.results.failure_modes.verdicts import Verdict
+from dartboard.results.judged import uniform
 from dartboard.results.records import RunRecord, SearchKey
 from dartboard.results.wording import amount, count, estimated, listed, number, seeds
 
@@ -85,16 +86,19 @@ def _range(records: Sequence[RunRecord]) -> str:
 
 
 def _supernet_facts(board: Board, search: SearchKey, records: Sequence[RunRecord]) -> str:
-    run = trajectory(search, board.run.epochs[search], board.metric)
+    epochs = board.run.epochs[search]
+    run = trajectory(search, epochs, board.metric)
     first = records[0]
     parts = []
     if first.supernet_accuracy_valid is not None:
         parts.append(f"validation accuracy of the mixture {first.supernet_accuracy_valid:.2f} %")
     if first.search_images is not None:
         parts.append(f"{amount(first.search_images)} images pushed through it in {first.search_epochs} epochs")
-    if run.accuracies:
+    if uniform(epochs):
+        parts.append("its mixing weights are equal on every edge, so that they have no argmax cell")
+    elif run.accuracies:
         parts.append(f"the argmax cell ends at {run.accuracies[-1]:.2f} %, having been at {max(run.accuracies):.2f} %")
-    start = board.collapses[search]
+    start = board.collapses.get(search)
     if start is not None:
         parts.append(f"collapsed from epoch {start} on")
     return f"{'; '.join(parts)[:1].upper()}{'; '.join(parts)[1:]}." if parts else "Nothing more is recorded of it."
@@ -139,8 +143,9 @@ def by_criterion(board: Board) -> Section | None:
             )
             for entry in mine
         )
-        words = f"{mine[0].permutation.n} pairs; no data of so many could give a p below "
-        f"{mine[0].permutation.smallest_p:.2g}."
+        test = mine[0].permutation
+        words = f"{count(test.n, 'pair')}, {test.zeros} of them equal; no gains of so many could give a p below "
+        words += f"{test.smallest_p:.2g}."
         control = f" ({mine[0].control} control)" if mine[0].control else ""
         parts.append(
             Section(

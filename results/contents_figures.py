@@ -10,7 +10,9 @@ from dartboard.results.aggregate import Chosen, chosen_cells
 from dartboard.results.blame import blame
 from dartboard.results.board import SHARING, Board
 from dartboard.results.document import Block, Drawn, Plot, Section, Table, Text
+from dartboard.results.judged import undecided
 from dartboard.results.names import Names
+from dartboard.results.records import RunRecord
 from dartboard.results.searches import searches_table
 from dartboard.results.standings import criterion_standings
 from dartboard.results.wording import (
@@ -49,7 +51,7 @@ def _selections(board: Board, names: Names) -> Block:
         from dartboard.results.figures_choice import selections
 
         return selections(
-            board.records,
+            _decided(board),
             board.rows,
             board.middles,
             board.marks,
@@ -68,6 +70,11 @@ def _selections(board: Board, names: Names) -> Block:
         draw=draw,
     )
     return Section(title="The same supernets, every selector", blocks=(plot,))
+
+
+def _decided(board: Board) -> list[RunRecord]:
+    """The board's records without those whose cell is the tie-break's."""
+    return [record for record in board.records if not undecided(record)]
 
 
 def _logarithmic(board: Board) -> str:
@@ -145,7 +152,7 @@ def _ranks(board: Board, names: Names) -> Block | None:
 
 def _distributions(board: Board, names: Names) -> Block | None:
     regrets = {
-        name: [r.regret for r in board.records if r.selector == name and r.regret is not None]
+        name: [r.regret for r in _decided(board) if r.selector == name and r.regret is not None]
         for name in board.selectors
         if board.controls.get(name) != "truth"
     }
@@ -198,6 +205,9 @@ def _trajectories(board: Board, names: Names) -> Block:
     runs = [run for run in board.trajectories if run.epochs]
     missing = [str(run.search) for run in board.trajectories if not run.epochs]
     words = [Text(text=f"No epochs are recorded for {listed(missing)}.")] if missing else []
+    if board.tied:
+        who = listed(str(search) for search in board.tied)
+        words.append(Text(text=f"The mixing weights of {who} are equal on every edge: they have no argmax cell."))
 
     def draw(columns: int) -> list[Figure]:
         from dartboard.results.figures_search import trajectories

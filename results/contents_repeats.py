@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dartboard.results.aggregate import Summary
-from dartboard.results.board import Board
+from dartboard.results.board import SHARING, Board
 from dartboard.results.csv_files import csv_text
 from dartboard.results.document import Block, Plot, Section, Table, Text
 from dartboard.results.names import Names
@@ -85,7 +85,8 @@ def repeats_tables(run: RunData, boards: Sequence[Board]) -> dict[str, str]:
     if run.repeats:
         files["repeats.csv"] = csv_text(_flat(row) for row in summarise_repeats(run.repeats))
     if run.repeats or any(record.selection_budget is not None for _, record in run.records):
-        points = [point for board in boards for point in budget_points(board.records, _of(board))]
+        sharing = [board for board in boards if board.kind == SHARING]
+        points = [point for board in sharing for point in budget_points(board.records, _of(board))]
         files["budgets.csv"] = csv_text(map(_flat, points))
     return files
 

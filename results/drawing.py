@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from dartboard.benchmark.space import EDGES, NONE, Cell
+from dartboard.benchmark.space import EDGES, NONE, Cell, live_edges
 from dartboard.results.style import INK, OPERATION_COLOURS, OPERATION_LABELS
 
 if TYPE_CHECKING:
@@ -28,28 +28,13 @@ def bow(target: int, source: int) -> float:
     return _BOW.get((target, source), 0.0)
 
 
-def live_edges(cell: Cell) -> tuple[bool, ...]:
-    """(E,): whether an edge lies on a path of operations other than `none` from the cell's input to its output."""
-    present = [operation != NONE for operation in cell.operations]
-    reached, needed = {0}, {3}
-    for (target, source), there in zip(EDGES, present, strict=True):
-        if there and source in reached:
-            reached.add(target)
-    for (target, source), there in reversed(list(zip(EDGES, present, strict=True))):
-        if there and target in needed:
-            needed.add(source)
-    return tuple(
-        there and source in reached and target in needed for (target, source), there in zip(EDGES, present, strict=True)
-    )
-
-
 def draw_cell(axes: Axes, cell: Cell) -> None:
     """Draw a cell into `axes`, which it clears of ticks and frame."""
     from matplotlib.patches import Circle, FancyArrowPatch
 
     axes.set_axis_off()
     axes.set(xlim=(-0.3, 3 * STEP + 0.3), ylim=(-1.05, 1.7), aspect="equal")
-    for (target, source), operation, live in zip(EDGES, cell.operations, live_edges(cell), strict=True):
+    for (target, source), operation, live in zip(EDGES, cell.operations, live_edges(cell.number), strict=True):
         start, end, height = source * STEP, target * STEP, bow(target, source)
         line: dict[str, Any] = {"color": OPERATION_COLOURS[operation], "alpha": 1.0 if live else 0.4}
         axes.add_patch(

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from dartboard.benchmark.space import O
 from dartboard.results.aggregate import Chosen, Trajectory
-from dartboard.results.drawing import draw_cell, live_edges
+from dartboard.results.drawing import draw_cell
 from dartboard.results.panels import (
     best_handle,
     distinct,
@@ -277,6 +277,6 @@ def _who(entry: Chosen) -> str:
     lines = [name if len(name) <= 56 else f"{name[:36]}…{name[-19:]}" for name in names[:3]]
     if len(names) > 3:
         lines.append(f"and {len(names) - 3} more")
-    if not any(live_edges(entry.cell)):
+    if not entry.cell.connected:
         lines.insert(0, "disconnected: no path from input to output")
     return "\n".join(lines)

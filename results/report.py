@@ -127,14 +127,14 @@ class _Contents:
 
 
 def _contents(run: RunData) -> _Contents:
-    from dartboard.results.board import boards
+    from dartboard.results.board import SHARING, boards
     from dartboard.results.contents import document, findings_of
     from dartboard.results.failure_modes.verdicts import verdicts
     from dartboard.results.summary import summary, summary_text
     from dartboard.results.tables import tables
 
     found = boards(run)
-    judged = {board.slug: verdicts(board.run, board.dataset) for board in found}
+    judged = {b.slug: verdicts(b.run, b.dataset) if b.kind == SHARING else [] for b in found}
     told = findings_of(run, found)
     files = tables(run, found, judged)
     return _Contents(

@@ -232,20 +232,6 @@ def share(successes: float, n: int, *, level: float = LEVEL) -> Estimate:
     return Estimate(value=p, low=low, high=high, n=n, level=level)
 
 
-def exact_share(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
-    """A share of n with the interval of Clopper and Pearson (1934), which is never too short.
-
-    Raises:
-        InputError: when they are no share.
-    """
-    from scipy.stats import binomtest
-
-    if n < 1 or not 0 <= successes <= n:
-        raise InputError(f"a share is of so many out of at least one; got {successes} of {n}")
-    interval = binomtest(successes, n).proportion_ci(confidence_level=level, method="exact")
-    return Estimate(value=successes / n, low=float(interval.low), high=float(interval.high), n=n, level=level)
-
-
 def paired_improvement(differences: ArrayLike, *, level: float = LEVEL) -> Estimate:
     """How often a paired difference is above zero, an equal pair counting half, with Wilson's interval.
 

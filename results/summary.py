@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from dartboard.benchmark.errors import InputError
 from dartboard.results.blame import blame
-from dartboard.results.board import Board
+from dartboard.results.board import SHARING, Board
 from dartboard.results.contrasts import contrasts
 from dartboard.results.failure_modes.catalogue import mode
 from dartboard.results.failure_modes.verdicts import Verdict, tally
@@ -163,7 +163,8 @@ def summary(
 
 
 def _ranking(board: Board, verdicts: Sequence[Verdict]) -> Ranking:
-    standings = criterion_standings(board.records, board.dataset, header=board.run.header)
+    records = board.records if board.kind == SHARING else []  # without a supernet, there is nothing to choose from it
+    standings = criterion_standings(records, board.dataset, header=board.run.header)
     return Ranking(
         dataset=board.dataset,
         kind=board.kind,
@@ -200,7 +201,7 @@ def _ranking(board: Board, verdicts: Sequence[Verdict]) -> Ranking:
                 p=round(entry.permutation.p, 6),
                 corrected_p=round(entry.corrected_p, 6),
             )
-            for entry in contrasts(board.records, board.dataset)
+            for entry in contrasts(records, board.dataset)
         ),
         ranks=tuple(
             Rank(selector=row.name, accuracy=_known(row.accuracy), rank=_rounded(row.rank), reason=row.reason)
@@ -216,7 +217,7 @@ def _ranking(board: Board, verdicts: Sequence[Verdict]) -> Ranking:
                 supernet=_known(entry.supernet),
                 selection=_known(entry.selection),
             )
-            for entry in blame(board.records, board.dataset)
+            for entry in blame(records, board.dataset)
         ),
         failures=tuple(
             Failure(

@@ -6,8 +6,8 @@ import io
 import re
 from typing import TYPE_CHECKING, Final
 
-from dartboard.benchmark.space import EDGES, Cell
-from dartboard.results.drawing import NODE_LABELS, STEP, bow, live_edges
+from dartboard.benchmark.space import EDGES, Cell, live_edges
+from dartboard.results.drawing import NODE_LABELS, STEP, bow
 from dartboard.results.style import COLOURS, OPERATION_LABELS, styled
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _attribute(text: str) -> str:
 def cell_symbol(cell: Cell) -> str:
     """A cell's drawing as a `<symbol>` of the id `cell-<number>`; operations are the classes o0 to o4."""
     parts = []
-    for (target, source), operation, live in zip(EDGES, cell.operations, live_edges(cell), strict=True):
+    for (target, source), operation, live in zip(EDGES, cell.operations, live_edges(cell.number), strict=True):
         start, end, height = source * STEP, target * STEP, bow(target, source)
         x, y = _scaled((start + end) / 2, height)
         label = OPERATION_LABELS[operation]

@@ -10,7 +10,7 @@ from dartboard.benchmark.space import OPERATIONS, Cell
 from dartboard.results.aggregate import PASSED_THROUGH
 from dartboard.results.blame import Blame, splits
 from dartboard.results.board import Board
-from dartboard.results.judged import REFERENCE, undecided
+from dartboard.results.judged import REFERENCE, undecided, uniform
 from dartboard.results.records import EpochRecord, SearchKey
 from dartboard.results.statistics import Estimate, Ranking
 from dartboard.results.style import OPERATION_LABELS
@@ -41,10 +41,10 @@ def selections(board: Board) -> str:
         return f"There is no supernet on which {REFERENCE} and another criterion both chose."
     gains = [split.selection for split in others]
     better = sum(gain > 0 for gain in gains)
+    if not better and len(gains) == 1:
+        return f"On the one supernet no other criterion chose a better cell than {REFERENCE}."
     if not better:
-        return (
-            f"On none of {count(len(gains), 'supernet')} did another criterion choose a better cell than {REFERENCE}."
-        )
+        return f"On none of {len(gains)} supernets did another criterion choose a better cell than {REFERENCE}."
     size = f"{max(gains):.2f} points better"
     if len(gains) > 1:
         size = f"in the median {statistics.median(gains):.2f} points better, {max(gains):.2f} at most"
@@ -120,9 +120,12 @@ def trajectories(board: Board) -> str:
 
 def mixtures(searches: Sequence[Sequence[EpochRecord]]) -> str:
     """Which operations have the largest weights in the end."""
-    n = len(searches)
+    told = [epochs for epochs in searches if not uniform(epochs)]
+    n = len(told)
+    if not n:
+        return "The mixing weights are equal on every edge in the end."
     edges = [0.0] * len(OPERATIONS)
-    for epochs in searches:
+    for epochs in told:
         for operation in Cell.parse(epochs[-1].cell).operations:
             edges[operation] += 1 / n
     ordered = sorted(range(len(edges)), key=lambda operation: -edges[operation])

@@ -1,4 +1,4 @@
-"""The drawing of a cell: right, and readable. Truth: paths by enumeration, and the drawn texts' own boxes."""
+"""The drawing of a cell: right, and readable. Truth: the drawn texts' own boxes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 
-from dartboard.benchmark.space import EDGES, NONE, SPACE_SIZE, Cell, O
+from dartboard.benchmark.space import NONE, Cell, O
 from dartboard.results.aggregate import Chosen
-from dartboard.results.drawing import draw_cell, live_edges
+from dartboard.results.drawing import draw_cell
 from dartboard.results.figures_search import cells
 from dartboard.results.records import RunKey
 from dartboard.results.style import OPERATION_COLOURS, OPERATION_LABELS
-
-PATHS = [[(1, 0), (2, 1), (3, 2)], [(1, 0), (3, 1)], [(2, 0), (3, 2)], [(3, 0)]]  # all ways from node 0 to node 3
 
 
 def chosen(cell: Cell, *keys: RunKey) -> Chosen:
@@ -33,15 +31,6 @@ def chosen(cell: Cell, *keys: RunKey) -> Chosen:
         choosers=keys or (RunKey("darts", "digits", 0, "magnitude"),),
         lines=(1,),
     )
-
-
-def test_live_edges_are_those_on_an_open_path() -> None:
-    """For a sample of all cells, an edge is live exactly when a path of edges other than none holds it."""
-    for number in range(0, SPACE_SIZE, 7):
-        cell = Cell.from_number(number)
-        there = {edge for edge, operation in zip(EDGES, cell.operations, strict=True) if operation != NONE}
-        on_paths = {edge for path in PATHS if there.issuperset(path) for edge in path}
-        assert live_edges(cell) == tuple(edge in on_paths for edge in EDGES)
 
 
 @pytest.mark.parametrize("operation", range(O))
