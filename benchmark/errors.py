@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -17,6 +19,19 @@ def one_line(error: BaseException) -> str:
     """An error's kind and message in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to let `path` be read into one clear line.
+
+    Raises:
+        InputError: in the place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

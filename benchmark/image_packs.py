@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +12,7 @@ from numpy.typing import NDArray
 
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.image_sets import Channels, ImageSet, as_channels, check_labels, file_digest, measure
-
-BROKEN: Final = (OSError, EOFError, ValueError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
-"""What NumPy raises where an `.npz` is damaged, locked, or claims to hold more than there is room for."""
+from dartboard.benchmark.npz import BROKEN
 
 PACK_KEYS: Final = (
     *(f"{part}_{key}" for part in ("train", "test") for key in ("images", "jpeg", "png", "off", "y")),

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from dartboard.benchmark.cache import cache_folder
 from dartboard.benchmark.cifar import CIFAR10, CIFAR100, Cifar, read_cifar
-from dartboard.benchmark.errors import InputError, unknown
+from dartboard.benchmark.errors import InputError, reading, unknown
 from dartboard.benchmark.image_packs import read_pack
 from dartboard.benchmark.image_sets import ImageSet, as_channels, file_digest, read_digits
 from dartboard.benchmark.imagenet16 import read_imagenet16
@@ -115,7 +115,7 @@ def fetch_images(name: str | Path, *, source: Path | None = None, register: str 
             f"{register!r} cannot be a pack's name: take small letters, digits, '-', '_' and '.', beginning with a "
             f"letter or digit, and none of {', '.join(SUMMARIES)}"
         )
-    with _reading(path):
+    with reading(path):
         folder = _folder() / f"{file_digest(path, 'sha256')}-{VERSION}"
         pack = None if folder.is_dir() else read_pack(path)
     if pack is not None:
@@ -137,7 +137,7 @@ def _fetch_builtin(name: str, source: Path | None) -> ImageSet:
         return _kept(_pointed(name), name)
     if name in _CIFARS:
         place = source or _download(_CIFARS[name])
-        with _reading(place):
+        with reading(place):
             images = read_cifar(place, _CIFARS[name])
     elif source is None:
         raise InputError(
@@ -145,7 +145,7 @@ def _fetch_builtin(name: str, source: Path | None) -> ImageSet:
             f"val_data) into a folder and call `dartboard data fetch {name} --from FOLDER`"
         )
     else:
-        with _reading(source):
+        with reading(source):
             images = read_imagenet16(source)
     folder = _keep(images)
     _point(name, folder)
@@ -218,15 +218,6 @@ def _point(name: str, folder: Path) -> None:
         partial = folder.parent / f".partial-{name}-{os.getpid()}"
         _write_json(partial, {"folder": folder.name, "source": source})
         partial.replace(_pointer(name))
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn a file that the system does not let us read into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
 
 
 @contextmanager

@@ -101,13 +101,15 @@ class Cell:
             scores: (E, O), larger is better; -inf excludes an operation.
 
         Raises:
-            InputError: when a score is NaN or the shape is not (E, O).
+            InputError: when a score is NaN, all of an edge are -inf, or the shape is not (E, O).
         """
         array = np.asarray(scores, dtype=np.float64)
         if array.shape != (E, O):
             raise InputError(f"scores have shape ({E}, {O}); got {array.shape}")
         if np.isnan(array).any():
             raise InputError(f"scores hold NaN, which ranks nothing: {array.tolist()}")
+        if np.isneginf(array).all(axis=1).any():
+            raise InputError(f"scores exclude every operation of an edge: {array.tolist()}")
         return cls(tuple(int(o) for o in array.argmax(axis=1)))
 
     @property

@@ -2,7 +2,7 @@
 
 The table is taken as a *grid*: an array with one axis for each edge and one place on it for each operation, so that
 `values[operations]` is a cell's accuracy. All of it is exact over the whole grid and holds for grids of any number of
-axes; a smaller space (`without`) is a grid like any other.
+axes; a smaller space (`without`) is a grid like any other, save that the game `none` needs `none` in its place.
 
 **Games.** For Shapley values (L. S. Shapley, "A Value for n-Person Games", 1953) the players are the edges of a cell x,
 each of which brings the operation that x has there. The worth v_x(S) of a set S of edges is an accuracy in which S

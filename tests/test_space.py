@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -147,16 +148,20 @@ def test_cells_made_from_numpy_integers_hold_pythons() -> None:
 @given(st.lists(st.lists(st.floats(allow_nan=False), min_size=O, max_size=O), min_size=E, max_size=E))
 def test_cell_of_scores_has_the_first_highest(scores: list[list[float]]) -> None:
     """On each edge the first of the highest scores wins."""
+    assume(all(max(row) > -math.inf for row in scores))
     assert Cell.from_scores(scores).operations == tuple(row.index(max(row)) for row in scores)
 
 
 def test_scores_that_rank_nothing_are_refused() -> None:
-    """NaN or a wrong shape is refused."""
+    """NaN, an edge without an operation, or a wrong shape is refused."""
     scores = np.zeros((E, O))
     with pytest.raises(InputError, match=r"\(5, 6\)"):
         Cell.from_scores(scores.T)
     scores[2, 3] = np.nan
     with pytest.raises(InputError, match="NaN"):
+        Cell.from_scores(scores)
+    scores[2] = -np.inf
+    with pytest.raises(InputError, match="exclude every operation of an edge"):
         Cell.from_scores(scores)
 
 

@@ -112,6 +112,14 @@ def _double_index(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(index=0)
 
 
+def _half_index(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(index=frame["index"] + 0.5)
+
+
+def _two_spellings(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(**{"CIFAR10/test/200": 0.0})
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -122,6 +130,8 @@ def _double_index(frame: pd.DataFrame) -> pd.DataFrame:
         (_other_notation, "'conv3'"),
         (_no_names, "name them with --columns"),
         (_double_index, "official indices"),
+        (_half_index, "column 'index' holds 0.5; an index is one of 0 to 15624"),
+        (_two_spellings, "has two columns of one meaning: 'CIFAR10/test/200' is there already"),
     ],
 )
 def test_malformed_file(spoil: Callable[[pd.DataFrame], pd.DataFrame], message: str, tmp_path: Path) -> None:

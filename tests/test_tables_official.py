@@ -145,6 +145,29 @@ def test_attack_refused(legacy: bool, tmp_path: Path) -> None:
         read_pth(save_pth({"meta_archs": _Attack()}, tmp_path / "x.pth", legacy=legacy))
 
 
+def test_a_cell_cannot_name_a_file(small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a text stands in the place of a cell's states, the package would load the file of that name: refused."""
+    read = []
+    monkeypatch.setattr(torch, "load", lambda *arguments, **_: read.append(arguments))
+    content = pickle.loads(pickle.dumps(small))
+    content["arch2infos"][1]["full"] = "/tmp/another.pth"
+    with pytest.raises(InputError, match="a str under the key 'full'"):
+        read_document(io.BytesIO(pickle.dumps(content, protocol=2)))
+    assert not read
+
+
+@pytest.mark.parametrize("place", [-60, 60])
+def test_a_damaged_zip_is_refused(small: dict[str, Any], place: int, tmp_path: Path) -> None:
+    """A .pth whose list of contents or whose contents are damaged is refused in one line."""
+    path = save_pth(small, tmp_path / "x.pth", legacy=False)
+    whole = bytearray(path.read_bytes())
+    start = whole.index(b"PK\x01\x02") if place < 0 else 0  # of the list of contents, or of the first file's head
+    whole[start : start + 4] = b"XXXX"
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match=r"x\.pth is not a readable file of torch\.save"):
+        read_pth(path)
+
+
 def test_tensors_refused(tmp_path: Path) -> None:
     """A .pth of network weights is no table."""
     with pytest.raises(InputError):

@@ -21,6 +21,7 @@ from dartboard.benchmark.tables.store import (
     load_compact,
     load_embedded,
     load_table,
+    provenance_of,
     read_table,
     save_compact,
 )
@@ -110,6 +111,26 @@ def test_wrong_compact_file(spoiled: str, tmp_path: Path) -> None:
         path.write_bytes({"empty": b"", "text": b"hello", "cut": whole[:-1000]}[spoiled])
     with pytest.raises(InputError, match="not a table of ours"):
         load_compact(path)
+
+
+def test_damaged_compression(tmp_path: Path) -> None:
+    """A compact file that somebody compressed, and whose bytes are damaged, is refused in one line."""
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, header=np.arange(5000, dtype=np.uint8))
+    whole = bytearray(path.read_bytes())
+    whole[60:90] = bytes(30)
+    path.write_bytes(whole)
+    for read in (load_compact, provenance_of):
+        with pytest.raises(InputError, match=r"x\.npz is not a table of ours"):
+            read(path)
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.npz", "x.csv", "x.pickle"])
+def test_a_folder_under_the_name_of_a_file(name: str, tmp_path: Path) -> None:
+    """What the system does not let us read is refused by its name."""
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=name):
+        read_table(tmp_path / name)
 
 
 def test_other_format(tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ def read_embedded(data: bytes, provenance: Provenance) -> GroundTruth:
     try:
         theirs = np.array(list(records), dtype=np.int64)  # (cells, E), their operations on their edges
         accuracy = np.array([record.baseline_accuracy for record in records.values()], dtype=np.float64)
+        if ((theirs < 0) | (theirs >= O)).any():
+            raise ValueError(f"operations are numbered from 0 to {O - 1}; got {theirs.min()} to {theirs.max()}")
         ours = np.empty_like(theirs)
         ours[:, EDGES] = np.array(OPERATIONS)[theirs]
         numbers = ours @ O ** np.arange(E - 1, -1, -1)

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,10 +88,11 @@ def of_columns(
     for name, column in columns.items():
         column.setflags(write=False)
         cost, _, dataset = name.partition("/")
-        if cost in costs:
-            costs[cost][dataset_name(dataset)] = column
-        else:
-            accuracy[Metric.parse(name)] = column
+        known: dict[Any, Column] = costs.get(cost, accuracy)
+        key = dataset_name(dataset) if cost in costs else Metric.parse(name)
+        if key in known:
+            raise InputError(f"the table {provenance.name!r} has two columns of one meaning: {name!r} is there already")
+        known[key] = column
     if not accuracy:
         raise InputError(f"the table {provenance.name!r} holds no accuracy of all cells")
     return GroundTruth(

@@ -13,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from dartboard.benchmark.errors import InputError, unknown
 from dartboard.benchmark.ground_truth import DATASETS, SPLITS, GroundTruth, Metric, Provenance
-from dartboard.benchmark.space import Cell
+from dartboard.benchmark.space import SPACE_SIZE, Cell
 from dartboard.benchmark.tables.assemble import COSTS, assemble, sha256_of
 
 if TYPE_CHECKING:
@@ -136,6 +138,9 @@ def _table(frame: pd.DataFrame, mapping: Mapping[str, str], provenance: Provenan
             except (TypeError, ValueError) as error:
                 raise InputError(f"column {theirs!r} holds what is not a number: {error}") from error
     index = numbers.pop("index", None)
+    if index is not None and (index != np.floor(index)).any():
+        wrong = index[(index != np.floor(index)).argmax()]
+        raise InputError(f"column {by_name['index']!r} holds {wrong}; an index is one of 0 to {SPACE_SIZE - 1}")
     return assemble(cells, numbers, provenance, index=index)
 
 
@@ -143,9 +148,10 @@ def _frame(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except Exception as error:
         raise InputError(f"{path} cannot be read: {error}") from error
+    return frame.rename(columns=str)
 
 
 def _is_ours(name: str) -> bool:

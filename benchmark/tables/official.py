@@ -159,6 +159,8 @@ def summarise(states: Mapping[str, Mapping[str, Any]]) -> CellResults:
         values: dict[str, float] = {}
         identities = set()
         for key, state in states.items():
+            if not isinstance(state, dict):  # of a text, the package would read the file of that name
+                raise ValueError(f"a {type(state).__name__} under the key {key!r}")
             trials = ArchResults.create_from_state_dict(state)
             identities.add((trials.arch_index, trials.arch_str))
             if trials.get_total_epoch() != EPOCHS[key]:
@@ -201,12 +203,15 @@ TORCH_MAGIC: Final = 0x1950A86A20F9469CFC6C
 def _main_pickle(path: Path) -> Iterator[IO[bytes]]:
     """A torch.save file, at its pickle: in the zip of today's torch, or behind three short ones of older versions."""
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-            if len(names) != 1:
-                raise InputError(f"{path} is a zip file, but not of torch.save: it has no data.pkl")
-            with archive.open(names[0]) as stream:
-                yield stream
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+                if len(names) != 1:
+                    raise InputError(f"{path} is a zip file, but not of torch.save: it has no data.pkl")
+                with archive.open(names[0]) as stream:
+                    yield stream
+        except (zipfile.BadZipFile, RuntimeError) as error:  # damaged, or locked
+            raise InputError(f"{path} is not a readable file of torch.save: {error}") from error
         return
     with path.open("rb") as stream:
         try:

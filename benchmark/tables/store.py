@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -15,8 +14,9 @@ from typing import Any, Final
 import numpy as np
 
 from dartboard.benchmark.cache import cache_folder
-from dartboard.benchmark.errors import InputError, unknown
+from dartboard.benchmark.errors import InputError, reading, unknown
 from dartboard.benchmark.ground_truth import GroundTruth, Provenance
+from dartboard.benchmark.npz import BROKEN
 from dartboard.benchmark.tables import analog
 from dartboard.benchmark.tables.assemble import Progress, named_columns, of_columns, silent
 
@@ -96,17 +96,19 @@ def read_table(
 
     if not path.exists():
         raise InputError(f"there is no file {path}")
-    if path.name.endswith((".csv", ".csv.gz", ".parquet")):
-        table, unused = by_columns.read_columns(path, columns=columns, variant=variant)
-        return Imported(table=table, unused=unused)
-    if columns is not None or variant is not None:
+    by_column = path.name.endswith((".csv", ".csv.gz", ".parquet"))
+    if not by_column and (columns is not None or variant is not None):
         raise InputError(f"--columns and --variant are for CSV and Parquet files; {path.name} is neither")
-    if path.suffix == ".pth":
-        return Imported(table=official.read_pth(path, progress=progress))
-    if path.is_dir() or path.name.endswith((".pickle.pbz2", ".pickle", ".pkl")):
-        return Imported(table=official.read_nats(path, progress=progress))
-    if path.suffix == ".npz":
-        return Imported(table=load_compact(path))
+    with reading(path):
+        if by_column:
+            table, unused = by_columns.read_columns(path, columns=columns, variant=variant)
+            return Imported(table=table, unused=unused)
+        if path.suffix == ".pth":
+            return Imported(table=official.read_pth(path, progress=progress))
+        if path.is_dir() or path.name.endswith((".pickle.pbz2", ".pickle", ".pkl")):
+            return Imported(table=official.read_nats(path, progress=progress))
+        if path.suffix == ".npz":
+            return Imported(table=load_compact(path))
     raise InputError(
         f"{path.name} is of no known kind: a table is a .pth, a NATS-Bench folder or .pickle.pbz2, a .csv, .csv.gz or"
         " .parquet, or a compact .npz"
@@ -183,7 +185,7 @@ def load_compact(path: Path) -> GroundTruth:
         return of_columns(named, Provenance(**header["provenance"]), index=index)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (*BROKEN, TypeError) as error:
         raise InputError(f"{path} is not a table of ours ({error}): import it again") from error
 
 
@@ -198,7 +200,7 @@ def provenance_of(path: Path) -> Provenance:
             header = json.loads(archive["header"].tobytes())
         _check_format(header)
         return Provenance(**header["provenance"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (*BROKEN, TypeError) as error:
         raise InputError(f"{path} is not a table of ours ({error}): import it again") from error
 
 
