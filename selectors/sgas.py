@@ -16,7 +16,8 @@ without `none`.
 
 Differences from the paper: there, the decisions are part of the search, after 9 epochs of warm-up, and the batch grows
 with each of them; here they are made from the finished supernet, which trains on with the search's own step at a small
-constant rate, the batch as it was, as in DARTS-PT. It is the trajectory of the search that begins the history.
+constant rate, the batch as it was, as in DARTS-PT. It is the trajectory of the search that begins the history. An edge
+whose whole weight is `none`'s has no q; it gets a uniform one, comes last and keeps the first operation.
 """
 
 from __future__ import annotations
@@ -60,9 +61,10 @@ class Config:
 
 
 def without_none(mixture: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., O - 1): the shares of the operations but `none` among themselves."""
+    """(..., O - 1): the shares of the operations but `none` among themselves; equal where there is nothing but it."""
     rest = np.delete(mixture, NONE, axis=-1)
-    shares: NDArray[np.float64] = rest / rest.sum(-1, keepdims=True)
+    total = rest.sum(-1, keepdims=True)
+    shares: NDArray[np.float64] = np.divide(rest, total, out=np.full_like(rest, 1 / (O - 1)), where=total != 0)
     return shares
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from dataclasses import replace
 from math import log
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 from dartboard.benchmark.contracts import SelectionData
 from dartboard.benchmark.epochs import steps_of_epoch
 from dartboard.benchmark.errors import InputError
-from dartboard.benchmark.space import NONE, OPERATIONS, E
+from dartboard.benchmark.space import NONE, OPERATIONS, SKIP, E, O
 from dartboard.benchmark.streams import derive, split_off, stream
 from dartboard.harness.toys import toy_images, toy_trained
 from dartboard.selectors import magnitude
@@ -98,6 +100,25 @@ def test_training_between_decisions() -> None:
             epoch += 1
     assert answer.images == answer.gradient_images == images > 0
     assert answer.cell.operations == tuple(network.one_hot.argmax(1).tolist())
+
+
+def test_an_edge_with_nothing_but_none() -> None:
+    """Where `none` has all the weight there are no shares of the others: the edge comes last, and nothing is NaN.
+
+    A sparse mixture (ISTA-NAS) has such rows; the other edges keep their largest weight, the certain ones first.
+    """
+    rows = torch.eye(O, dtype=torch.float64)[[NONE] * E]
+    for edge in range(1, E):
+        rows[edge] = torch.tensor([0.1, 0.5 + edge / 50, 0.1, 0.1, 0.2 - edge / 50], dtype=torch.float64)
+    np.testing.assert_array_equal(without_none(rows.numpy())[0], [0.25] * 4)
+    trained = toy_trained(torch.float64)
+    trained.searcher.mixture = lambda: rows  # type: ignore[method-assign]  # a searcher beyond softmax
+    trained = replace(trained, mixture=rows.numpy(), trajectory=rows.numpy()[None].repeat(3, 0))
+    for criterion in ("1", "2"):
+        answer = Sgas(Config(interval=0, criterion=criterion)).select(trained, toy_data(), stream(0))
+        assert answer.trace[-1]["edge"] == 0 or criterion == "2"  # there, all edges are equally stable: all worth 0
+        assert answer.cell.operations[1:] == (SKIP,) * (E - 1)
+        json.dumps(answer.trace, allow_nan=False)
 
 
 def test_wrong_options_are_refused() -> None:
