@@ -141,6 +141,18 @@ def woodbury(gradients: Tensor, vectors: Tensor, damping: float) -> Tensor:
     return products
 
 
+def damping_share(gradients: Tensor, vectors: Tensor, damping: float) -> float | None:
+    """How much of Σ vᵀF⁻¹v over `vectors` (k, n) comes from λ alone; None where that is 0.
+
+    Off the span of the gradients (N, n), F is λI: a part v⊥ of v that lies there adds ‖v⊥‖²/λ, whatever the loss is.
+    """
+    whole = float((vectors * woodbury(gradients, vectors, damping)).sum())
+    inner = gradients @ vectors.T  # (N, k)
+    within = torch.linalg.pinv(gradients @ gradients.T, hermitian=True) @ inner
+    outside = float((vectors.square().sum() - (inner * within).sum()).clamp(min=0))  # Σ ‖v⊥‖²
+    return outside / damping / whole if whole else None
+
+
 def neumann(product: Callable[[Tensor], Tensor], vector: Tensor, *, rate: float, iterations: int) -> Tensor:
     """(n,): η Σ_{k ≤ iterations} (I - ηA)ᵏ vector, `product` being that with A."""
     term = total = vector

@@ -12,6 +12,14 @@ which in the mixing weights is -p·L_p + ½p²·[L_pp - L_pθ H⁻¹ L_θp].
     terms="indirect"   without L_zz
     terms="first"      -L_z only, as `first-order`
 
+**Where `none` may be chosen it is, on every edge**, and that is the mathematics, not a sign. Where H is positive,
+weights that follow can only help, so the indirect term is never above 0; removing `none` changes nothing, so its ΔV is
+exactly 0. And the indirect term is large: F of `woodbury` has N gradients in many thousands of dimensions, in all
+others it is λ, and what a mixed column v has there adds -‖v⊥‖²/2λ, in which the loss's curvature has no part. The notes
+tell which part of all indirect terms that is (`damping_share`), the three terms, and the cell that the same scores give
+with `none` left out (`cell_without_none`). `exclude_none=True` leaves it out; a larger `damping` brings the first-order
+term back.
+
 Differences from the paper: it scores a direction that a softmax cannot feel (`im-literal`); this is what its theory
 says of removing one operation. All E·O mixed columns are exact; the notes keep the three terms of a full run. The
 paper's own text could not be consulted: whether it scores removals like this is unverified.
@@ -19,8 +27,8 @@ paper's own text could not be consulted: whether it scores removals like this is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 
@@ -30,8 +38,8 @@ from dartboard.benchmark.streams import split_off, stream
 from dartboard.selectors._budget import Knob
 from dartboard.selectors._evaluation import shared_batches
 from dartboard.selectors._gradients import SupernetLoss, gates
-from dartboard.selectors._implicit import Curved, conclude, derivatives, most_images, solve
-from dartboard.selectors._options import Configured, require_one_of
+from dartboard.selectors._implicit import Curved, conclude, damping_share, derivatives, most_images, solve
+from dartboard.selectors._options import Configured, choose, require_one_of
 
 Terms = Literal["first", "indirect", "full"]
 
@@ -72,12 +80,18 @@ class ImQuad(Configured[Config]):
         batches = list(shared_batches(data, stream(root, "images"), steps=config.batches))
         loss = SupernetLoss(trained.searcher.supernet, gates(mixture), cache=data.cache)
         found = derivatives(loss, batches, torch.eye(E * O)[: 0 if config.terms == "first" else E * O])
-        change = {"first": 0 - found.by_z}
+        change, share = {"first": 0 - found.by_z}, None
         if config.terms != "first":
             response = solve(loss, batches, found.gradients, found.mixed, config)
             change["indirect"] = -(found.mixed * response).sum(1) / 2
+            if config.inverse == "woodbury":
+                share = damping_share(found.gradients, found.mixed, config.damping)
         if config.terms == "full":
             change["direct"] = found.second.diagonal() / 2
         scores = sum(change.values(), torch.zeros_like(found.by_z))
-        terms = {name: term.reshape(E, O).tolist() for name, term in change.items()}
-        return conclude(scores, loss, batches[0], config, root, **terms)
+        told: dict[str, Any] = {name: term.reshape(E, O).tolist() for name, term in change.items()}
+        told["damping_share"] = share
+        answer = conclude(scores, loss, batches[0], config, root, **told)
+        assert answer.scores is not None
+        without = choose(answer.scores, exclude_none=True)
+        return replace(answer, notes={**answer.notes, "cell_without_none": str(without)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from dartboard.benchmark.contracts import SelectionData, TrainedSupernet
 from dartboard.benchmark.errors import InputError
-from dartboard.benchmark.space import NONE, E, O
+from dartboard.benchmark.space import NONE, Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
 from dartboard.harness.toys import toy_images, toy_trained
 from dartboard.selectors import _implicit, im_alpha, im_literal, im_mix, im_quad
@@ -173,6 +174,45 @@ def test_quad_is_the_dense_formula(trained: TrainedSupernet, options: dict[str, 
     assert answer.cell.operations == tuple(expected.view(E, O).argmax(1).tolist())
     total = sum(np.array(answer.notes[name]) for name in ("first", "indirect", "direct") if name in answer.notes)
     np.testing.assert_allclose(total, answer.scores)
+
+
+def test_removing_never_costs_through_the_weights() -> None:
+    """On the supernet the indirect term is 0 for `none` and below 0 else: with a small λ, `none` wins every edge.
+
+    With a large λ the weights stay where they are, and the cell is that of the other two terms.
+    """
+    supernet, images = toy_trained(torch.float64), replace(data(), seed=1)
+    stiff, loose = (
+        im_quad.ImQuad(im_quad.Config(batches=1, damping=damping)).select(supernet, images, stream(0))
+        for damping in (1e12, 1e-6)
+    )
+    for answer in (stiff, loose):
+        indirect = np.array(answer.notes["indirect"])
+        assert (indirect[:, NONE] == 0).all()
+        assert (np.delete(indirect, NONE, axis=1) < 0).all()
+        assert not np.array(answer.notes["first"])[:, NONE].any()
+        assert NONE not in Cell.parse(answer.notes["cell_without_none"]).operations
+    assert loose.cell.operations == (NONE,) * E
+    rest = np.array(stiff.notes["first"]) + np.array(stiff.notes["direct"])
+    assert stiff.cell == Cell.from_scores(rest)
+    assert stiff.cell != loose.cell
+
+
+def test_what_the_damping_alone_adds() -> None:
+    """The share is that of the columns' parts off the gradients' span, by a dense basis; 1 where all is off it."""
+    draw = stream(6)
+    gradients = torch.randn(3, 20, generator=draw, dtype=torch.float64)
+    vectors = torch.randn(4, 20, generator=draw, dtype=torch.float64)
+    basis = torch.linalg.qr(gradients.T).Q  # (20, 3)
+    outside = vectors - vectors @ basis @ basis.T
+    fisher = gradients.T @ gradients / 3 + 5e-2 * torch.eye(20, dtype=torch.float64)
+    whole = (vectors * torch.linalg.solve(fisher, vectors.T).T).sum()
+    expected = float(outside.square().sum() / 5e-2 / whole)
+    assert 0 < expected < 1
+    assert _implicit.damping_share(gradients, vectors, 5e-2) == pytest.approx(expected, rel=1e-9)
+    assert _implicit.damping_share(gradients, outside, 5e-2) == pytest.approx(1, rel=1e-9)
+    assert _implicit.damping_share(gradients, gradients, 5e-2) == pytest.approx(0, abs=1e-9)
+    assert _implicit.damping_share(gradients, 0 * vectors, 5e-2) is None
 
 
 def test_quad_predicts_the_reoptimised_loss() -> None:

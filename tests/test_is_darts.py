@@ -71,7 +71,7 @@ def test_removals_by_hand(measure: Any, schedule: Any) -> None:
     expected[:, NONE] = 0
     for number, left in enumerate((4, 3, 2), start=1):
         if schedule == "gradual" or left == 4:
-            ((images, _),) = data.train.epoch(BATCH, stream(root, left), steps=1)
+            images, _ = next(data.train.epoch(BATCH, stream(root, left)))
             values = measured(mixture, measure, images)
             if left == 4:
                 np.testing.assert_allclose(answer.notes[measure], values[:, 1:], rtol=1e-8)
