@@ -22,6 +22,7 @@ class Configured(Generic[ConfigT]):
     """What a criterion begins as: a configuration, and no control."""
 
     control: ClassVar[str | None] = None
+    scored: ClassVar[bool] = True  # whether its answers have scores
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config

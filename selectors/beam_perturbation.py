@@ -65,6 +65,7 @@ class BeamPerturbation(Configured[Config]):
     name: ClassVar[str] = "beam-perturbation"
     paper: ClassVar[str] = "after Wang, Cheng, Chen, Tang, Hsieh 2021, arXiv:2108.04392"
     knobs: ClassVar[tuple[Knob, ...]] = (Knob("batches"),)
+    scored: ClassVar[bool] = False
     config_class = Config
 
     def cost(self, data: SelectionData) -> int:

@@ -139,6 +139,7 @@ class OneShotBest(Configured[Config]):
         Knob("batches", grows=False),
         Knob("cells"),
     )
+    scored: ClassVar[bool] = False
     config_class = Config
 
     def cost(self, data: SelectionData) -> int:

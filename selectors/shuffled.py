@@ -18,13 +18,20 @@ import torch
 
 from dartboard.benchmark.catalogue import Entry
 from dartboard.benchmark.contracts import Selection, SelectionData, Selector, TrainedSupernet
+from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import Cell, E, O
 from dartboard.benchmark.streams import split_off, stream
 
 
 def shuffled(entry: Entry) -> type[Any]:
-    """The control's class for the criterion of `entry`."""
+    """The control's class for the criterion of `entry`.
+
+    Raises:
+        InputError: when that says that it gives no scores (`scored = False`).
+    """
     factory = entry.load()
+    if not getattr(factory, "scored", True):
+        raise InputError(f"{entry.name!r} gives whole cells and no scores: nothing can be shuffled")
 
     class Shuffled:
         """The scores of a criterion, each edge's permuted."""
@@ -43,7 +50,7 @@ def shuffled(entry: Entry) -> type[Any]:
             root = split_off(generator)
             inner = self.criterion.select(trained, data, stream(root, "criterion"))
             if inner.scores is None:
-                raise ValueError(f"{entry.name!r} gives whole cells and no scores: nothing can be shuffled")
+                raise ValueError(f"{entry.name!r} gave a cell without scores: nothing can be shuffled")
             draws = stream(root, "permutations")
             order = torch.stack([torch.randperm(O, generator=draws) for _ in range(E)]).numpy()
             chosen = [int(np.flatnonzero(row == o)[0]) for row, o in zip(order, inner.cell.operations, strict=True)]

@@ -117,8 +117,8 @@ def test_shuffled_cells_are_uniform() -> None:
     assert all(abs(counts[o] - 240) < 5 * (1200 * 0.2 * 0.8) ** 0.5 for o in range(O))
 
 
-@pytest.mark.parametrize("entry", CRITERIA, ids=lambda entry: entry.name)
-def test_every_criterion_has_a_shuffled_control(entry: Entry) -> None:
+@pytest.mark.parametrize("entry", [c for c in CRITERIA if c.load().scored], ids=lambda entry: entry.name)
+def test_every_criterion_with_scores_has_a_shuffled_control(entry: Entry) -> None:
     """`shuffled:NAME` is a blind control with the criterion's own configuration, under a name that a label may have."""
     control, plain = build(f"shuffled:{entry.name}"), build(entry.name)
     assert (control.name, control.control) == (f"shuffled:{entry.name}", "blind")
@@ -164,9 +164,21 @@ def test_what_cannot_be_shuffled_is_refused(name: str, options: dict[str, Any], 
 
 
 def test_whole_cells_cannot_be_shuffled() -> None:
-    """A criterion without scores is told so."""
-    with pytest.raises(ValueError, match="'one-shot-best' gives whole cells and no scores"):
-        build("shuffled:one-shot-best", cells=2, batches=1).select(toy_trained(), toy_data(), stream(0))
+    """A criterion that says that it has no scores is refused before anything runs, one that does not say afterwards."""
+    for name in ("one-shot-best", "one-shot-evolution", "beam-perturbation"):
+        with pytest.raises(InputError, match=f"'{name}' gives whole cells and no scores: nothing can be shuffled"):
+            build(f"shuffled:{name}")
+    control = build("shuffled:snip")
+    control.criterion = build("one-shot-best", cells=2, batches=1)
+    with pytest.raises(ValueError, match="'snip' gave a cell without scores"):
+        control.select(toy_trained(), toy_data(), stream(0))
+
+
+@pytest.mark.parametrize("entry", CRITERIA, ids=lambda entry: entry.name)
+def test_who_says_that_it_has_no_scores_has_none(entry: Entry) -> None:
+    """`scored` is what the answers show."""
+    case = SelectorCase.of(entry)
+    assert (case.select(toy_trained()).scores is not None) is case.factory.scored
 
 
 def test_a_shuffled_control_shares_its_criterions_options() -> None:
