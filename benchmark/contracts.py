@@ -186,7 +186,7 @@ class Selector(Protocol):
     control: ClassVar[str | None]  # None: a criterion; "blind": a control
     config: Any
 
-    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:
+    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator, /) -> Selection:
         """The cell, every draw taken from `generator` (a CPU generator)."""
         ...
 

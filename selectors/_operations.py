@@ -91,5 +91,6 @@ def observed(supernet: Supernet, watch: Watch) -> Supernet:
         if isinstance(block, SearchCell):
             place = sum(isinstance(b, SearchCell) for b in network.blocks[:index])
             block.__class__ = ObservedPartialCell if isinstance(block, PartialCell) else ObservedCell
-            block.watch, block.place = watch, place  # type: ignore[assignment]  # by now it has them
+            assert isinstance(block, ObservedCell)
+            block.watch, block.place = watch, place
     return network

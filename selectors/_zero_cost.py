@@ -101,7 +101,7 @@ class ActivationCodes:
 class Through(nn.Module):
     """Batch norm left out: only the scale it is given stays."""
 
-    def forward(self, x: Tensor, norm: Norm, scale: Tensor | None = None) -> Tensor:  # noqa: ARG002  (batch norm's)
+    def forward(self, x: Tensor, _norm: Norm, scale: Tensor | None = None) -> Tensor:
         """Map (B, C, H, W) to the same."""
         return x if scale is None else x * scale[:, None, None]
 

@@ -44,7 +44,7 @@ class Fisher(Configured[Config]):
         config, mixture = self.config, trained.searcher.mixture().detach()
         gate: list[Tensor] = []  # (B, E, O), of the batch in hand
 
-        def gated(cell: int, edge: int, operation: int, output: Tensor) -> Tensor:  # noqa: ARG001  (one gate for all)
+        def gated(_cell: int, edge: int, operation: int, output: Tensor) -> Tensor:
             return output * gate[-1][:, edge, operation, None, None, None]
 
         network = observed(trained.supernet, gated).requires_grad_(False)

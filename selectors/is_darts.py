@@ -117,7 +117,7 @@ class IsDarts(Configured[Config]):
         config, seen, size = self.config, 0, 0
         total = mixture.new_zeros(E, O, dtype=torch.float64)
 
-        def watch(cell: int, edge: int, operation: int, output: Tensor) -> Tensor:  # noqa: ARG001  (all cells alike)
+        def watch(_cell: int, edge: int, operation: int, output: Tensor) -> Tensor:
             total[edge, operation] += size * importance(output, config.measure)
             return output
 

@@ -35,7 +35,7 @@ class Magnitude(Configured[Config]):
     equivariant: ClassVar[bool] = True  # operations under other names: the same answer under these
     config_class = Config
 
-    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:  # noqa: ARG002  (it looks at no image)
+    def select(self, trained: TrainedSupernet, _data: SelectionData, _generator: torch.Generator) -> Selection:
         """See `Selector.select`; the scores are the mixing weights."""
         scores = trained.mixture.copy()
         if self.config.exclude_none:

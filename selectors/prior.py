@@ -28,7 +28,7 @@ class Prior(Configured[Config]):
     control: ClassVar[str | None] = "blind"
     config_class = Config
 
-    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:  # noqa: ARG002  (blind)
+    def select(self, _trained: TrainedSupernet, _data: SelectionData, _generator: torch.Generator) -> Selection:
         """See `Selector.select`; an operation's score is its place in the order."""
         scores = np.empty((E, O))
         for place, operation in enumerate(ORDER):

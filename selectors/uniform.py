@@ -46,7 +46,7 @@ class Uniform(Configured[Config]):
     control: ClassVar[str | None] = "blind"
     config_class = Config
 
-    def select(self, trained: TrainedSupernet, data: SelectionData, generator: torch.Generator) -> Selection:  # noqa: ARG002  (blind)
+    def select(self, _trained: TrainedSupernet, _data: SelectionData, generator: torch.Generator) -> Selection:
         """See `Selector.select`."""
         drawn = [OPERATIONS.index(name) for name in self.config.operations]
         places = torch.randint(len(drawn), (E,), generator=generator).tolist()
