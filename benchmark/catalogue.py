@@ -20,7 +20,7 @@ class Entry:
     options: Mapping[str, Any] = field(default_factory=dict)  # what this name sets in the class's Config
     control: str | None = None  # of selectors: None, "blind" or "truth", as on the class
     queries: bool = False  # of searchers: whether it trains single cells, and no supernet (see `QuerySearch`)
-    passes: tuple[float, float] | None = None  # of searchers: a batch's forward and backward passes in a step, counted
+    passes: tuple[float, float] | None = None  # of searchers: multiply-adds of a step, forward and backward, in passes
     origin: str | None = None  # the plug-in that brought it (who loads the plug-in says so); None: Dartboard itself
     of: Entry | None = None  # the method that this one is made of, whose options are its own: `place` makes its class
 
@@ -89,8 +89,16 @@ class Catalogue:
         raise unknown(self.kind, name, [*self._entries, *(f"{family.prefix}:NAME" for family in self.families)])
 
 
-def check_options(config_class: Any, options: Mapping[str, Any], owner: str) -> dict[str, Any]:
+def check_options(
+    config_class: Any, options: Mapping[str, Any], owner: str, *, also: Iterable[str] = ()
+) -> dict[str, Any]:
     """The options, if `config_class` has a field for each.
+
+    Args:
+        config_class: a frozen dataclass.
+        options: values by name.
+        owner: whose they are, for the message.
+        also: names of options that have been taken out before, for the message.
 
     Raises:
         InputError: naming the first that it has not, and those that it has.
@@ -100,5 +108,5 @@ def check_options(config_class: Any, options: Mapping[str, Any], owner: str) -> 
         if name not in known:
             if not known:
                 raise InputError(f"{owner} has no options; got {name!r}")
-            raise unknown(f"option of {owner}", name, known)
+            raise unknown(f"option of {owner}", name, {*known, *also})
     return dict(options)

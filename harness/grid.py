@@ -40,6 +40,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     **{key: f"--{key.removesuffix('s')}" for key in ("searchers", "selectors", "datasets")},
     **{key: f"--{key}" for key in ("preset", "seeds", "table", "diagnostics", "budget")},
 }
+MOST_SEEDS: Final = 100_000
 SUPERNET_KEYS: Final = ("channels", "cells_per_stage")
 IMAGE_KEYS: Final = ("image_size", "train_images", "valid_images")
 
@@ -170,6 +171,9 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
     if preset_name not in PRESETS:
         raise unknown("preset", preset_name, PRESETS)
     preset = PRESETS[preset_name]
+    table = content.get("table") if overrides.table is None else overrides.table
+    if table == "":
+        raise InputError("a table is a name of `dartboard list tables` or a path; got ''")
     precision = content.get("precision", "float32")
     if precision not in ("float32", "float64"):
         raise unknown("precision", precision, ("float32", "float64"))
@@ -195,7 +199,7 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
         selectors=_methods(content, "selector", overrides.selectors, selectors, {}, preset.selectors),
         datasets=_datasets(content, overrides.datasets),
         seeds=parse_seeds(overrides.seeds if overrides.seeds is not None else content.get("seeds", "0")),
-        table=content.get("table") if overrides.table is None else overrides.table,
+        table=table,
         metric=content.get("metric"),
         precision=precision,
         budget=budget,
@@ -224,6 +228,8 @@ def parse_seeds(value: str | int | Iterable[int]) -> tuple[int, ...]:
             first, dash, last = part.strip().partition("-")
             if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
                 raise InputError(f"seeds are whole numbers like 0-3 or 0,2,5; got {value!r}")
+            if int(last or first) - int(first) >= MOST_SEEDS:
+                raise InputError(f"seeds are at most {MOST_SEEDS:,} at a time; got {value!r}")
             seeds.extend(range(int(first), int(last or first) + 1))
     else:
         seeds = list(value)
@@ -386,6 +392,8 @@ def _require_heeded(setting: str, overrides: Overrides, grid: Grid) -> None:
         "dataset": [dataset.label for dataset in grid.datasets],
         "diagnostic": [asked.diagnostic.name for asked in grid.diagnostics],
     }
+    if kind in ("search", "supernet", "images") and all(method.entry.queries for method in grid.searchers):
+        raise InputError(f"--set {setting} has no use: no supernet is trained")
     if kind in run and rest[0] not in run[kind]:
         told = ", ".join(dict.fromkeys(run[kind])) or "none"
         raise InputError(f"--set {setting} has no use: no {kind} {rest[0]!r} is run (those that are: {told})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from dartboard.benchmark.catalogue import Entry, check_options
@@ -58,9 +58,9 @@ def prepare_searcher(method: Method) -> PreparedSearcher:
             getattr(factory, "own_protocol", {}),
             default=factory.config_class().protocol,
         )
-        config = factory.config_class(
-            protocol=protocol, **check_options(factory.config_class, own, f"the searcher {method.label!r}")
-        )
+        of_protocol = [field.name for field in fields(TrainingProtocol)]
+        own = check_options(factory.config_class, own, f"the searcher {method.label!r}", also=of_protocol)
+        config = factory.config_class(protocol=protocol, **own)
     return PreparedSearcher(label=method.label, factory=factory, protocol=protocol, config=config)
 
 

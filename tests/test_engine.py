@@ -452,6 +452,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: Any, told: str) 
     ("settings", "message"),
     [
         (("searcher.darts-v1.lr=1",), "unknown option of the searcher 'darts-v1' 'lr'"),
+        (("search.epoch=5",), r"unknown option of the searcher 'darts-v1' 'epoch'; did you mean 'epochs'\?"),
         (("selector.magnitude.interval=1",), "unknown option of the selector 'magnitude' 'interval'"),
         (("selector.random.x=1",), "unknown option of the selector 'random' 'x'"),
         (("selector.perturbation.interval=-1",), "selector perturbation: interval is at least 0; got -1"),
