@@ -6,6 +6,7 @@ A table holds one column for each metric, and each column one value for each of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias, overload
@@ -40,7 +41,7 @@ class Metric(NamedTuple):
             InputError: quoting `text`, when it is not DATASET/SPLIT/EPOCHS.
         """
         parts = text.split("/")
-        if len(parts) != 3 or not parts[2].isdecimal() or int(parts[2]) < 1:
+        if len(parts) != 3 or re.fullmatch("[1-9][0-9]{0,8}", parts[2]) is None:
             raise InputError(f"not a metric: {text!r}; expected DATASET/SPLIT/EPOCHS, such as cifar10/test/200")
         return cls(dataset_name(parts[0]), _known("split", parts[1], SPLITS), int(parts[2]))
 

@@ -69,7 +69,7 @@ class Reduction(nn.Module):
         self.shortcut = Convolution(c_in, c_out, 1)
 
     def forward(self, x: Tensor, norm: Norm) -> Tensor:
-        """Map (B, C, H, W) to (B, 2C, ⌈H/2⌉, ⌈W/2⌉); the shortcut pools 2x2, an odd last row or column being its own.
+        """Map (B, C_in, H, W) to (B, C_out, ⌈H/2⌉, ⌈W/2⌉); the shortcut pools 2x2, an odd last row or column alone.
 
         NAS-Bench-201 only knows even sizes, where this is its block exactly.
         """

@@ -53,7 +53,7 @@ class SupernetConfig:
     """The size of a supernet; the defaults are the benchmark's.
 
     Raises:
-        InputError: when a number is not positive.
+        InputError: when a number is not positive, or `channels` is no multiple of `partial`.
     """
 
     channels: int = 16  # C
@@ -110,7 +110,7 @@ class Supernet(Skeleton, MixedNetwork):
     """The search network, all edges of a node computed together.
 
     Args:
-        config: its size.
+        config: its size, all channels of which are mixed (`build_supernet` makes the kind that a config names).
         generator: a CPU generator, from which the initial weights are drawn: PyTorch's defaults for convolutions and
             linear layers, U(-1/√fan_in, 1/√fan_in).
         device: where the weights live.

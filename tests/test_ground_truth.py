@@ -56,6 +56,8 @@ def test_official_spelling() -> None:
         ("cifar10/test/0", "'cifar10/test/0'"),
         ("cifar10/test/-1", "'cifar10/test/-1'"),
         ("cifar10/test/²", "'cifar10/test/²'"),
+        ("cifar10/test/0200", "'cifar10/test/0200'"),
+        ("cifar10/test/" + "9" * 5000, "not a metric"),  # more digits than Python turns into a number
         ("cifar10/tests/200", "'tests'; did you mean 'test'"),
         ("cifar-10/test/200", "'cifar-10'; did you mean 'cifar10'"),
     ],
