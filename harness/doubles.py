@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from dartboard.benchmark.catalogue import Entry
 from dartboard.results.records import comparable, read_records
 
 
@@ -86,3 +87,9 @@ class MemoryJournal:
 def unmeasured(folder: Path) -> list[dict[str, Any]]:
     """The records of a folder as two executions must have them; not the commit, which may be made in between."""
     return [{k: v for k, v in comparable(record).items() if k != "commit"} for record in read_records(folder)]
+
+
+def entry_of(factory: Any, **fields: Any) -> Entry:
+    """A catalogue's line for a class of a test file, with further fields."""
+    place = f"{factory.__module__}:{factory.__qualname__}"
+    return Entry(name=factory.name, place=place, summary="of a test", **fields)
