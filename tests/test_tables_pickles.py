@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import pickletools
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -187,6 +188,20 @@ def test_objects_shared_between_cells(protocol: int, monkeypatch: pytest.MonkeyP
     found: list[Any] = []
     load_reducing(io.BytesIO(data), lambda cell: found.append(cell))
     assert found == list(pickle.loads(data)["arch2infos"].values())
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_cell_cannot_refer_ahead(protocol: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reference to an object that is still to come is refused, without reading cells again in search of it."""
+    monkeypatch.setattr(pickles, "WINDOW", 1 << 14)
+    document = cells(300)
+    document["arch2infos"][200]["less"]["shared"] = document["arch2infos"][150]["full"]
+    data = pickle.dumps(document, protocol=protocol)
+    references = (place for operation, _, place in pickletools.genops(data) if operation.name == "LONG_BINGET")
+    place = next(place for place in references if place > data.index(b"shared"))
+    ahead = data[: place + 1] + (10**6).to_bytes(4, "little") + data[place + 5 :]
+    with pytest.raises(InputError, match="refers to object 1000000, which it does not hold"):
+        read_whole(ahead)
 
 
 def test_too_large_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,11 +69,11 @@ class _Machine:
         """From where the source stands to STOP."""
         return self._execute([], [], {}, replay=None)
 
-    def _recall(self, number: int) -> Any:
-        """The object of this number, from an earlier cell."""
+    def _recall(self, number: int, before: int) -> Any:
+        """The object of this number, from a cell earlier than that whose first object has the number `before`."""
         if number not in self.kept:
             cell = bisect_right(self.starts, (number, 1 << 62)) - 1
-            if cell < 0:
+            if cell < 0 or number >= before:
                 raise InputError(f"not a readable pickle: it refers to object {number}, which it does not hold")
             here = self.source.tell()
             first, offset = self.starts[cell]
@@ -129,7 +129,10 @@ class _Machine:
                 else:
                     number = _U32(buffer, i)[0]
                     i += 4
-                push(local[number] if number in local else self._recall(number))
+                if number in local:
+                    push(local[number])
+                else:
+                    push(self._recall(number, self.starts[-1][0] if replay is None and self.starts else replay or 0))
             elif op == 0x71:  # BINPUT
                 count = buffer[i]
                 local[count] = stack[-1]
