@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,14 @@ import pytest
 from dartboard.benchmark.space import Cell
 from dartboard.harness.checkpoints import FileJournal
 from dartboard.harness.cli import main
+from dartboard.harness.search_run import SearchRun
 from dartboard.harness.toys import BATCH, toy_images
 from dartboard.results.board import boards
 from dartboard.results.contents_repeats import budget_section, repeats_section, repeats_tables
 from dartboard.results.document import Plot, Table
 from dartboard.results.names import Names
 from dartboard.results.panels import save
-from dartboard.results.records import RunRecord, SearchKey
+from dartboard.results.records import RunRecord, SearchKey, read_header, write_header
 from dartboard.results.repeats import (
     RepeatRecord,
     append_repeat,
@@ -35,6 +38,7 @@ from dartboard.results.repeats import (
     summarise_repeats,
 )
 from dartboard.results.rundata import read_run
+from dartboard.selectors.leave_one_out import LeaveOneOut
 
 ONE, OTHER = (str(Cell((a, 1, 2, 3, 4, 1))) for a in (1, 2))  # they differ on one edge of six
 MEASURED = ("selection_seconds", "selection_memory_mb", "finished_at", "commit")
@@ -262,6 +266,58 @@ def test_a_budget_and_a_part_of_one_size_keep_their_progress_apart(
     assert "repeat--leave-one-out--1--budget960.pt" in seen
 
 
+@pytest.mark.parametrize("defect", ["an answer that is none", "a cost that cannot be told"])
+def test_a_selector_that_fails_is_a_record_and_the_next_has_its_turn(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, defect: str
+) -> None:
+    """Whatever it does wrong, its repeats are records with their error, and the exit code is 1."""
+
+    def broken(*_: Any) -> Any:
+        raise KeyError("gone")
+
+    chosen: tuple[str, ...] = ("--selector", "leave-one-out", "--selector", "random")
+    if defect == "an answer that is none":
+        monkeypatch.setattr(LeaveOneOut, "select", lambda *_: None)
+    else:
+        monkeypatch.setattr(LeaveOneOut, "cost", broken)
+        chosen += ("--budget", "960")
+    assert call("select", str(folder), "--repeat", "1", *chosen) == 1
+    failed, other = read_repeats(folder)
+    assert (failed.selector, failed.status, other.selector, other.status) == ("leave-one-out", "failed", "random", "ok")
+    assert str(failed.error).startswith(("AttributeError: 'NoneType'", "KeyError: 'gone'"))
+
+
+def test_a_run_of_yardsticks_alone_has_nothing_to_repeat(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not passed over in silence: one line says which selectors there could be."""
+    header = read_header(folder)
+    assert header is not None
+    write_header(folder, replace(header, selectors=("oracle",)))
+    assert call("select", str(folder)) == 2
+    assert "read the table and nothing else" in capsys.readouterr().err
+
+
+def test_one_supernet_is_held_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the next search is begun, the one before is gone, with its images and its supernet."""
+    shutil.copytree(
+        next(folder.glob("searches/*seed0")), folder / "searches" / "darts-v1--digits--seed1"
+    )  # as good as one of its own
+    header = read_header(folder)
+    assert header is not None
+    write_header(folder, replace(header, seeds=(0, 1)))
+    alive: list[weakref.ref[SearchRun]] = []
+    search = SearchRun.search
+
+    def watched(self: SearchRun) -> Any:
+        gc.collect()
+        assert [run for run in alive if run() is not None] == []
+        alive.append(weakref.ref(self))
+        return search(self)
+
+    monkeypatch.setattr(SearchRun, "search", watched)
+    assert call("select", str(folder), "--repeat", "1", "--selector", "magnitude") == 0
+    assert len(alive) == 2
+
+
 def test_without_checkpoints_one_line_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The supernets are gone, and nothing is written."""
     next(folder.glob("searches/*/checkpoint.pt")).unlink()
@@ -279,6 +335,7 @@ def test_without_checkpoints_one_line_says_so(folder: Path, capsys: pytest.Captu
         (["--budget", "0"], "at least 1; got 0"),
         (["--selector", "oracle"], "'oracle' reads the table"),
         (["--selector", "leave-one"], "did you mean 'leave-one-out'"),
+        (["--selector", "random", "--selector", "random"], "the selector 'random' is named twice"),
         (["--searcher", "drnas"], "unknown searcher of this run 'drnas'"),
         (["--dataset", "cifar10"], "unknown data set of this run 'cifar10'"),
         (["--seeds", "7"], "unknown seed of this run '7'"),
