@@ -1,13 +1,35 @@
 """The work of `dartboard bench searchers`: the step of every method that trains a supernet, timed, its passes counted.
 
-A pass is one batch through the network, forward or backward. A method's *cost factor* is its passes in a step over
-those of first-order DARTS (two forward, two backward). It is a count, the same on every machine; what a step takes
-beyond it, its *excess*, is the method's own arithmetic, or a defect. What a method does once an epoch is in neither.
+A method's *cost* is what a step multiplies and adds in the convolutions that have weights, in units of the *pass*: one
+batch once forward through the supernet. It is a count, the same on every machine. Its *cost factor* is the cost over
+that of first-order DARTS, 5; what a step takes beyond it, its *excess*, is the method's own arithmetic, or a defect.
+
+A convolution y = w * x is linear in x and in w, and so is each of its derivatives: as many multiply-adds as y. With
+g = ∂L/∂y, the convolutions of
+
+    a pass forward                           y = w * x                                      1
+    a backward pass, by the mixture alone    g_x = w' * g                                   1
+    a backward pass, by the weights          g_x, and g_w = x ⋆ g                           2
+
+A Hessian-vector product goes backward through that last backward pass and then through the forward pass. With v what
+arrives at g_w and u at g_x, g gets w * u + v * x (2), x gets v' * g (1) and w gets u ⋆ g (1); then x and w have what a
+backward pass gives them (2):
+
+    a product with ∂²L/∂w∂w                                                                 6
+    a mixed product, ∂²L/∂α∂w, which asks nothing of w                                      4
+
+so three and two times a plain backward pass. First-order DARTS is 2 forward and 1 + 2 backward. A network's first
+layers are spared a part of this, as nobody asks for the gradient of the images: at one cell a stage, 3 % of a backward
+pass by the weights and 17 % of one by the mixture alone. So the convolutions that are counted are those with the most
+input channels, in the last stage, and the count is that of networks of many cells, whatever the size. Not in it: what
+wide supernets make again (`REMAKE_FROM`), all that is no convolution, and what a method does once an epoch. Second
+derivatives count in the form of `TwiceDifferentiable`; in PyTorch's own, kernels and images change places.
 """
 
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +37,8 @@ from statistics import median
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dartboard.benchmark.catalogue import Entry
 from dartboard.benchmark.contracts import Batch, Searcher
@@ -42,10 +65,10 @@ EPOCHS: Final = 50
 
 @dataclass(slots=True)
 class Passes:
-    """Passes of a batch through a network."""
+    """What a step multiplies and adds, in units of a pass."""
 
-    forward: float = 0.0
-    backward: float = 0.0
+    forward: float = 0.0  # in forward passes
+    backward: float = 0.0  # in everything else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +79,7 @@ class SearcherCost:
     seconds: float  # of a step, median over the rounds
     low: float  # quartiles
     high: float
-    forward: float  # passes of a step
+    forward: float  # in passes, of a step
     backward: float
     relative_seconds: float  # over those of `BASELINE`
     relative_passes: float
@@ -172,38 +195,57 @@ class Stepper:
 
 
 def count_passes(stepper: Stepper) -> Passes:
-    """A step's passes, once the epoch's first call is over: the mean over the steps of one call."""
+    """A step's cost, once the epoch's first call is over: the mean over the steps of one call."""
+    network, images = stepper.searcher.supernet, stepper.train.images
     stepper()
-    with counted(stepper.searcher.supernet, len(stepper.train.labels)) as passes:
+    with counted(network) as one, torch.no_grad():
+        network(images, stepper.searcher.mixture(), "batch")
+    with counted(network) as passes:
         stepper()
-    return Passes(forward=passes.forward / stepper.steps, backward=passes.backward / stepper.steps)
+    unit = one.forward * stepper.steps
+    return Passes(forward=passes.forward / unit, backward=passes.backward / unit)
 
 
 @contextmanager
-def counted(network: nn.Module, batch: int) -> Iterator[Passes]:
-    """Count the passes of `network`, and of its copies made meanwhile, in units of `batch` images.
+def counted(network: nn.Module) -> Iterator[Passes]:
+    """Count multiply-adds, forward where `network` or a copy of it is at work, else backward.
 
-    A backward pass is counted where the gradient leaves the logits. Of a gradient's own gradient (a Hessian-vector
-    product) two are: one through the backward pass, one through the forward pass.
+    Those of the convolutions with the most input channels; the numbers are there at the end.
     """
-    passes = Passes()
+    passes, within = Passes(), [0]
 
-    def watch(logits: Tensor, share: float) -> None:
-        def seen(gradient: Tensor) -> None:
-            passes.backward += share
-            if gradient.requires_grad:
-                watch(gradient, share)
+    def enter(*_: Any) -> None:
+        within[0] += 1
 
-        if logits.requires_grad:
-            logits.register_hook(seen)  # type: ignore[no-untyped-call]  # torch has no type
+    def leave(*_: Any) -> None:
+        within[0] -= 1
 
-    def after(_: nn.Module, __: Any, logits: Tensor) -> None:
-        share = len(logits) / batch
-        passes.forward += share
-        watch(logits, share)
-
-    handle = network.register_forward_hook(after)
+    handles = network.register_forward_pre_hook(enter), network.register_forward_hook(leave)
     try:
-        yield passes
+        with _Products(within) as products:
+            yield passes
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
+    passes.forward, passes.backward = (
+        counts[max([*products.forward, *products.backward])] for counts in (products.forward, products.backward)
+    )
+
+
+class _Products(TorchDispatchMode):
+    """Adds up multiply-adds by the number of input channels; not of grouped convolutions: the pooling is one."""
+
+    def __init__(self, within: list[int]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types here
+        self.within = within
+        self.forward, self.backward = Counter[int](), Counter[int]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do one operation, and count it."""
+        made = func(*args, **(kwargs or {}))
+        counts = self.forward if self.within[0] else self.backward
+        if func is torch.ops.aten.convolution.default and args[-1] == 1:
+            counts[args[1].shape[1]] += made.numel() * args[1][0].numel()
+        elif func is torch.ops.aten.convolution_backward.default and args[-2] == 1:
+            counts[args[2].shape[1]] += args[0].numel() * args[2][0].numel() * sum(args[-1][:2])
+        return made

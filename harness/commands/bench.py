@@ -76,7 +76,7 @@ def command(
     table: loading the embedded table, a million look-ups; against the official API, on a generated file of its format:
     load, import, queries, memory, and whether the numbers are equal. import: that import alone, of files of a quarter,
     half and all of --cells, and the memory that a further cell takes. images: ten batches. startup: two commands.
-    searchers: a step of every method that trains a supernet, over that of darts-v1, and its passes over darts-v1's.
+    searchers: a step of every method that trains a supernet, and its multiply-adds, over those of darts-v1.
     growth: a step at growing sizes. precision: what float32, TF32 (on CUDA) and bfloat16 do to gradients and criteria;
     its rounds are batches.
     """
@@ -151,11 +151,12 @@ def costs_as_text(report: SearcherReport) -> list[str]:
         spread = f"{1e3 * cost.low:.1f} to {1e3 * cost.high:.1f}"
         factors = (f"{cost.relative_passes:.2f}x", f"{cost.relative_seconds:.2f}x")
         excess = f"{cost.excess:.2f}{'!' if cost.excess > GOAL else ' '}"
-        counts = (f"{cost.forward:g}", f"{cost.backward:g}")
+        counts = (f"{cost.forward:.3g}", f"{cost.backward:.3g}")
         rows.append((cost.name, f"{1e3 * cost.seconds:.1f}", spread, memory, *counts, *factors, excess))
     return [
         f"a step of each searcher: {_size(report.settings)}; {report.machine}",
-        f"passes, seconds: over those of darts-v1; excess: seconds over passes, the goal is at most {GOAL}",
+        f"forward, backward: multiply-adds, in units of a forward pass; passes, seconds: over those of darts-v1;"
+        f" excess: seconds over passes, the goal is at most {GOAL}",
         *columns(rows),
     ]
 

@@ -61,7 +61,7 @@ def _published(row: Published) -> Row:
 
 
 def cost_factor(entry: Entry, searchers: Catalogue) -> float | None:
-    """A step's passes, forward and backward, over those of first-order DARTS; None where a method declares none."""
+    """A step's multiply-adds over those of first-order DARTS; None where a method declares none."""
     baseline = searchers["darts-v1"].passes
     return None if entry.passes is None or baseline is None else sum(entry.passes) / sum(baseline)
 
@@ -167,7 +167,7 @@ COLUMNS: Final = [
     (dataset, split) for dataset in ("cifar10", "cifar100", "imagenet16-120") for split in ("valid", "test")
 ]
 HEAD: Final = """\
-NAME  COST  SUMMARY: the cost is that of a step in passes, forward and backward, over those of darts-v1.
+NAME  COST  SUMMARY: the cost is a step's multiply-adds over those of darts-v1.
 Published accuracies in %: CIFAR-10, CIFAR-100, ImageNet16-120, each validation / test; a * is from memory, unverified.
 Of cells that another selector chose, and with all they came from: --json."""
 
