@@ -142,6 +142,32 @@ def test_a_cell_is_trained_resumed_and_compared(tmp_path: Path, capsys: pytest.C
     assert files == [".json", ".pt"]
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"rubbish", "is not a checkpoint of ours"),
+        ({"epoch": 1}, "does not fit this version of train-cell (KeyError: "),
+    ],
+)
+def test_a_damaged_checkpoint_of_a_training_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, content: Any, told: str
+) -> None:
+    """One line says which file it is and what to do; there is no record, so that no --retry-failed is needed."""
+    from dartboard.harness import checkpoints, train_cell
+
+    def damaged(path: Path, device: Any, *, remedy: str) -> Any:
+        checkpoints.save_state(path, content) if isinstance(content, dict) else path.write_bytes(content)
+        return checkpoints.load_state(path, device, remedy=remedy)
+
+    monkeypatch.setattr(train_cell, "load_state", damaged)
+    arguments = ["--dataset", "digits", "--channels", "4", "--cells-per-stage", "1", "--out", str(tmp_path)]
+    assert call("train-cell", "#9467", *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"Error: {tmp_path}/cell9467--digits--")
+    assert told in line
+    assert line.endswith("remove it, and the same command begins anew")
+
+
 def test_an_interrupted_training_goes_on_from_its_last_epoch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

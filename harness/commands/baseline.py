@@ -12,7 +12,10 @@ def command() -> None:
     """Keep a run's chosen cells and accuracies as a baseline."""
 
 
-@command.command(epilog="Example: dartboard baseline create runs/smoke --out smoke-baseline.json")
+@command.command(
+    short_help="Write what a run chose as a baseline.",
+    epilog="Example: dartboard baseline create runs/smoke --out smoke-baseline.json",
+)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The baseline (JSON).")
 def create(folder: Path, out: Path) -> None:

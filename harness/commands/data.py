@@ -14,7 +14,7 @@ def command() -> None:
     """Fetch a data set of images, or tell of one."""
 
 
-@command.command()
+@command.command(short_help="Read a data set once and keep it in the cache.")
 @click.argument("name", metavar="NAME|PACK.npz")
 @click.option("--from", "source", type=click.Path(path_type=Path), help="The archive or folder of a built-in data set.")
 @click.option("--name", "register", metavar="NAME", help="Register a pack of images under this name.")

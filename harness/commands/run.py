@@ -16,12 +16,20 @@ from dartboard.harness.plugins import catalogues, plugin_option
 @click.argument("grid")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Run folder.  [default: runs/GRID]")
 @device_option
-@click.option("--preset", help="Size in place of the grid's: smoke, laptop or paper.")
+@click.option("--preset", metavar="NAME", help="Size in place of the grid's: smoke, laptop or paper.")
 @click.option("--seeds", help="Seeds in place of the grid's, like 0-3 or 0,2,5.")
-@click.option("--searcher", "searchers", multiple=True, help="Searcher in place of the grid's; may be repeated.")
-@click.option("--selector", "selectors", multiple=True, help="Selector in place of the grid's; may be repeated.")
 @click.option(
-    "--dataset", "datasets", multiple=True, help="Data set (name or path) in place of the grid's; repeatable."
+    "--searcher", "searchers", multiple=True, metavar="NAME", help="Searcher in place of the grid's; may be repeated."
+)
+@click.option(
+    "--selector", "selectors", multiple=True, metavar="NAME", help="Selector in place of the grid's; may be repeated."
+)
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    metavar="NAME|PATH",
+    help="Data set in place of the grid's; may be repeated.",
 )
 @click.option(
     "--budget",
@@ -29,8 +37,10 @@ from dartboard.harness.plugins import catalogues, plugin_option
     metavar="IMAGES",
     help="Images that each selector may push, in place of the grid's.",
 )
-@click.option("--table", help="Table (name or path) to look cells up in.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A grid key, like search.epochs=5.")
+@click.option("--table", metavar="NAME|PATH", help="Table to look cells up in, in place of the grid's.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A grid key, like search.epochs=5; may be repeated."
+)
 @click.option(
     "--diagnostics",
     metavar="WHICH",
@@ -39,7 +49,7 @@ from dartboard.harness.plugins import catalogues, plugin_option
 )
 @plugin_option
 @retry_option("the runs")
-@click.option("--report/--no-report", default=True, help="Write the report at the end.")
+@click.option("--report/--no-report", default=True, show_default=True, help="Write the report at the end.")
 def command(
     grid: str,
     out: Path | None,
@@ -80,5 +90,5 @@ def command(
             click.echo(f"- {sentence}", err=True)
         click.echo(f"The report: {written.page}", err=True)
     if outcome.failed:
-        click.echo(f"{outcome.failed} runs failed; each is a record with its error (see `dartboard status`)", err=True)
+        click.echo(f"{outcome.failed} runs failed: their records tell why, and --retry-failed tries them again", err=True)
         sys.exit(1)

@@ -21,14 +21,24 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: dartboard select runs/quick --repeat 10 --selector leave-one-out --any-time")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--repeat", "repeats", default=10, show_default=True, help="How often, each time on other batches.")
-@click.option("--selector", "selectors", multiple=True, help="Only this one, of the run or a new one; may be repeated.")
-@click.option("--searcher", "searchers", multiple=True, help="Only supernets of this one; may be repeated.")
-@click.option("--dataset", "datasets", multiple=True, help="Only supernets searched on this one; may be repeated.")
+@click.option(
+    "--selector", "selectors", multiple=True, metavar="NAME", help="Only this one, of the run or a new one; repeatable."
+)
+@click.option(
+    "--searcher", "searchers", multiple=True, metavar="NAME", help="Only supernets of this one; may be repeated."
+)
+@click.option(
+    "--dataset", "datasets", multiple=True, metavar="NAME", help="Only supernets searched on this one; repeatable."
+)
 @click.option("--seeds", help="Only supernets of these seeds, like 0-3 or 0,2,5.")
 @click.option(
-    "--budget", "budgets", type=int, multiple=True, metavar="IMAGES",
+    "--budget",
+    "budgets",
+    type=int,
+    multiple=True,
+    metavar="IMAGES",
     help="Images that each selector may push, in place of the run's; may be repeated, for a curve.",
-)  # fmt: skip
+)
 @click.option("--any-time", is_flag=True, help="Also after 1, 2, 4, ... batches (samples, cells) of each selector.")
 @device_option
 @plugin_option
@@ -71,9 +81,7 @@ def command(
         again.run()
     labels = [method.label for method in chosen]
     wanted = set(asked_keys(again.ok | again.failed, plan, labels))
-    searches = {
-        (s.label, d.label, seed) for s in grid.searchers for d in grid.datasets for seed in grid.seeds
-    }  # fmt: skip
+    searches = {(s.label, d.label, seed) for s in grid.searchers for d in grid.datasets for seed in grid.seeds}
     records = [r for r in read_repeats(folder) if r.key in wanted and tuple(r.search) in searches]
     scatters = summarise_repeats(records)
     if as_json:

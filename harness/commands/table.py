@@ -25,7 +25,7 @@ def command() -> None:
     """Import a benchmark table, or tell of one."""
 
 
-@command.command("import")
+@command.command("import", short_help="Read a table's file once and keep it in the cache.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="The name under which to keep it; otherwise from the file.")
 @click.option("--columns", metavar="THEIRS=OURS,...", help="For CSV and Parquet: the file's columns by our names.")
@@ -51,7 +51,7 @@ def import_(file: Path, name: str | None, columns: str | None, variant: str | No
         click.echo(f"  not used      {', '.join(read.unused)}")
 
 
-@command.command()
+@command.command(short_help="Tell of a table, its metrics and their best cells.")
 @click.argument("choice", metavar="[NAME|PATH]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (see docs/tables.md).")
 def info(choice: str | None, as_json: bool) -> None:

@@ -16,7 +16,13 @@ from dartboard.harness.options import device_option
 @click.option("--dataset", default="cifar10", show_default=True, help="Images: a name or a path.")
 @click.option("--epochs", default=12, show_default=True, help="The benchmark has 12 and 200.")
 @click.option("--seed", default=777, show_default=True, help="The benchmark's are 777, 888 and 999.")
-@click.option("--evaluate-on", type=click.Choice(["test", "valid"]), default="test", show_default=True)
+@click.option(
+    "--evaluate-on",
+    type=click.Choice(["test", "valid"]),
+    default="test",
+    show_default=True,
+    help="test: train on all training images, as the benchmark; valid: on their first half.",
+)
 @click.option("--channels", default=16, show_default=True, help="C.")
 @click.option("--cells-per-stage", default=5, show_default=True, help="N.")
 @click.option("--image-size", type=int, help="Scale images down to this side.")
@@ -24,8 +30,14 @@ from dartboard.harness.options import device_option
 @click.option("--batch-size", default=256, show_default=True)
 @click.option("--learning-rate", default=0.1, show_default=True)
 @device_option
-@click.option("--table", help="Table (name or path) to compare with.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="runs/cells", show_default=True)
+@click.option("--table", metavar="NAME|PATH", help="Table to compare with.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="runs/cells",
+    show_default=True,
+    help="Where the result and the checkpoint go.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object (see docs/records.md).")
 def command(
     cell: str,

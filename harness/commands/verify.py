@@ -14,12 +14,12 @@ from dartboard.harness.plugins import catalogues, plugin_option
 
 
 @click.command(epilog="Example: dartboard verify searcher my-method --plugin my_method.py")
-@click.argument("kind", type=click.Choice(["searcher", "selector"]))
+@click.argument("kind", metavar="KIND", type=click.Choice(["searcher", "selector"]))
 @click.argument("name")
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="A JSON object with `ok` and a list of `checks`.")
 def command(kind: Literal["searcher", "selector"], name: str, plugins: tuple[Path, ...], as_json: bool) -> None:
-    """Run the contract's checks on the KIND called NAME, on a toy search of seconds; one line each.
+    """Run the contract's checks on the KIND (searcher or selector) called NAME, on a toy search; one line each.
 
     Exit codes: 0 all hold, 1 one does not, 2 bad input.
     """
