@@ -90,5 +90,7 @@ def command(
             click.echo(f"- {sentence}", err=True)
         click.echo(f"The report: {written.page}", err=True)
     if outcome.failed:
-        click.echo(f"{outcome.failed} runs failed: their records tell why, and --retry-failed tries them again", err=True)
+        click.echo(
+            f"{outcome.failed} runs failed: their records tell why, and --retry-failed tries them again", err=True
+        )
         sys.exit(1)
