@@ -72,13 +72,16 @@ def asked_selectors(header: RunHeader, catalogue: Catalogue, labels: Sequence[st
     Args:
         header: the run's.
         catalogue: of all selectors.
-        labels: () for all of the run's but its yardsticks.
+        labels: () for all of the run's but its yardsticks, ("all",) for all of the catalogue's, too.
 
     Raises:
         InputError: when there is none of that name, or it is a yardstick, which looks at nothing that could vary.
     """
     methods: list[Method] = []
-    for label in labels or header.selectors:
+    named: Iterable[str] = labels
+    if not labels or tuple(labels) == ("all",):
+        named = dict.fromkeys([*header.selectors, *(entry.name for entry in catalogue if labels)])
+    for label in named:
         if label in (method.label for method in methods):
             raise InputError(f"the selector {label!r} is named twice")
         told = header.options.get("selectors", {}).get(label)
@@ -93,7 +96,7 @@ def asked_selectors(header: RunHeader, catalogue: Catalogue, labels: Sequence[st
             options = {name: value for name, value in told.items() if name not in ("method", "origin")}
         if entry.control != "truth":
             methods.append(Method(label=label, entry=entry, options=options))
-        elif labels:
+        elif named is labels:
             raise InputError(f"{label!r} reads the table and nothing else: there is nothing to repeat")
     if not methods:
         raise InputError(

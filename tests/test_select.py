@@ -381,3 +381,16 @@ def test_all_images_are_as_many_batches_as_their_half_has(label: str, whole: int
     entry = SELECTORS[label]
     selector = prepare_selector(Method(label=label, entry=entry, options=entry.options))
     assert whole_of(selector, knobs_of(selector)[-1], data) == whole
+
+
+def test_all_selectors_may_be_asked_for(trained: Path) -> None:
+    """`all` is what the run has under its own options, and the rest of the catalogue; what reads the table is not."""
+    from dartboard.harness.plugins import catalogues
+    from dartboard.harness.recorded import recorded_header
+    from dartboard.harness.reselect import asked_selectors
+
+    header, catalogue = recorded_header(trained), catalogues(()).selectors
+    asked = asked_selectors(header, catalogue, ("all",))
+    assert sorted(method.label for method in asked) == sorted(e.name for e in catalogue if e.control != "truth")
+    own = asked_selectors(header, catalogue, ())
+    assert asked[: len(own)] == own
