@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--repeat", "repeats", default=10, show_default=True, help="How often, each time on other batches.")
 @click.option(
-    "--selector", "selectors", multiple=True, metavar="NAME", help="Only this one, of the run or a new one; repeatable."
+    "--selector",
+    "selectors",
+    multiple=True,
+    metavar="NAME",
+    help="Only this one, of the run or a new one, or all; repeatable.",
 )
 @click.option(
     "--searcher", "searchers", multiple=True, metavar="NAME", help="Only supernets of this one; may be repeated."
