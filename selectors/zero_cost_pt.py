@@ -12,8 +12,8 @@ and of the proposed cells the one of the largest S, summed over `validation_batc
 
 Differences from the paper: the proposed cells are validated as one-hot mixtures of the same network; the edges mix
 exactly alike, where the code has logits drawn from 1e-3·N(0, 1); a score that is NaN or infinite is refused, where the
-code passes over NaN. As in the code, batch norm uses its running statistics, those of an untrained network. Removing `none`
-changes nothing, so it wins an edge on which every other removal *raises* the score; as in the code, it may
+code passes over NaN. As in the code, batch norm uses its running statistics, those of an untrained network. Removing
+`none` changes nothing, so it wins an edge on which every other removal *raises* the score; as in the code, it may
 (`exclude_none=True`: it may not).
 """
 
