@@ -61,6 +61,11 @@ class Blame:
         """How many supernets."""
         return len(self.splits)
 
+    @property
+    def divisible(self) -> bool:
+        """Whether several criteria chose from each supernet: one alone has all that was extracted, by definition."""
+        return all(split.criteria > 1 for split in self.splits)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extraction:
@@ -111,8 +116,12 @@ def splits(records: Iterable[RunRecord], dataset: str) -> list[Split]:
 
 
 def blame(records: Sequence[RunRecord], dataset: str, *, each: bool = True) -> list[Blame]:
-    """Every criterion on all supernets, then with `each` search method where there are several."""
+    """Every criterion on all supernets, then with `each` search method where there are several.
+
+    Supernets from which one criterion alone chose are left out, but where there are no others.
+    """
     everything = splits(records, dataset)
+    everything = [split for split in everything if split.criteria > 1] or everything
     found = []
     for searcher in groupings((split.search.searcher for split in everything), each):
         mine = [split for split in everything if searcher in (None, split.search.searcher)]

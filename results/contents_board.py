@@ -116,7 +116,8 @@ def _results(board: Board) -> list[Block]:
     for heading, wanted in (("Criteria", False), ("Controls", True)):
         chosen = [group for group in board.rows if (group.control is not None) == wanted]
         if chosen:
-            table = Table(head=head, rows=tuple(_result_row(group, metrics) for group in chosen), title=heading)
+            rows = tuple(_result_row(board, group, metrics) for group in chosen)
+            table = Table(head=head, rows=rows, title=heading)
             words = (Text(text=_control_words(chosen)),) if wanted else ()
             parts.append(Section(title=heading, blocks=(*words, table), folded=len(chosen) > LONG))
     return parts
@@ -133,12 +134,13 @@ def _control_words(rows: Sequence[Group]) -> str:
     return f"Not criteria, but what a criterion is measured by: {'; '.join(parts)}."
 
 
-def _result_row(group: Group, metrics: Sequence[str]) -> tuple[str, ...]:
+def _result_row(board: Board, group: Group, metrics: Sequence[str]) -> tuple[str, ...]:
+    tied = group.ok and (group.searcher, group.selector) not in board.middles
     parts = [number(summary.mean, 1) for summary in (group.skips, group.pools, group.nones) if summary]
     free = f"{number(group.free_edges.mean, 1)} ({' + '.join(parts)})" if group.free_edges else "-"
     return (
         group.searcher,
-        group.selector,
+        f"{group.selector} (tied: the tie-break's cells)" if tied else group.selector,
         f"{group.ok} / {group.failed}",
         *(mean_std(group.accuracies.get(metric)) for metric in metrics),
         mean_std(group.regret),

@@ -112,9 +112,10 @@ def _takeaway(verdicts: Sequence[Verdict], modes: Sequence[Mode], unit: str) -> 
     ]
     if not shares:
         return f"Of no {unit} can a failure be told."
-    first = (
-        f"The most frequent failures of {unit}s are {listed(seen[:3])}" if seen else f"No {unit} failed in a known way"
-    )
+    first = f"No {unit} failed in a known way"
+    if seen:
+        which = "failures of {}s are" if len(seen) > 1 else "failure of {}s is"
+        first = f"The most frequent {which.format(unit)} {listed(seen[:3])}"
     missing = f"; {listed(unknown)} cannot be told from what was measured" if unknown else ""
     return f"{first}{missing}."
 

@@ -83,7 +83,7 @@ def _logarithmic(board: Board) -> str:
 
 def _blames(board: Board, names: Names) -> Block | None:
     entries = blame(board.records, board.dataset)
-    if not entries or board.kind != SHARING:
+    if not entries or not all(entry.divisible for entry in entries) or board.kind != SHARING:
         return None
     single = [entry for entry in entries if entry.searcher is not None]
     single = single or [replace(entry, searcher=board.searchers[0]) for entry in entries]

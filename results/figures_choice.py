@@ -10,7 +10,7 @@ from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
 
 from dartboard.results.aggregate import Group
@@ -277,7 +277,7 @@ def distributions(
             axes.step(ends, [*reached, 100.0], where="post", color=marks[name]["color"], linewidth=1.8, linestyle=line)
             axes.set_title(f"{wrap(name, 30)} (n = {len(ours)})", fontsize=8.5)
             axes.set_ylim(-3, 103)
-            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.set_yticks((0, 25, 50, 75, 100))
         regret_axis(grid.flat[0], "x", worst)
         for axes in grid[:, 0]:
             axes.set_ylabel("cells (%)")

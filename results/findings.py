@@ -20,7 +20,7 @@ from dartboard.results.aggregate import (
 )
 from dartboard.results.blame import Extraction, blame, extractions
 from dartboard.results.contrasts import Contrast, contrasts
-from dartboard.results.judged import BLIND, REFERENCE, judged, undecided, uniform
+from dartboard.results.judged import BLIND, REFERENCE, by_supernet, judged, undecided, uniform
 from dartboard.results.records import RunRecord
 from dartboard.results.rescues import rescues
 from dartboard.results.rundata import RunData
@@ -73,14 +73,17 @@ def _whose(records: Sequence[RunRecord], dataset: str) -> str:
     metric = metric_words(judged(records, dataset)[0].metric or "//")
     ours = next((entry for entry in blame(records, dataset, each=False) if entry.selector == REFERENCE), None)
     if ours is None:
-        return f"{REFERENCE} came to no cell here, so the criteria have nothing to be set against."
+        if any(record.selector == REFERENCE for record in judged(records, dataset)):
+            return (
+                f"Supernet or selection cannot be told: from no supernet did {REFERENCE} and another criterion choose."
+            )
+        return f"{REFERENCE} came to no cell of its own here, so the criteria have nothing to be set against."
     over = f"on {count(ours.n, 'supernet')}"
     table = f"the table's best cell ({best:.2f} % {metric})"
     if ours.share is None:
         return f"Nothing was lost: {REFERENCE} chose {table} {over}."
     lost = f"{REFERENCE} loses {_points(ours.regret)} to {table} {over}"
-    others = max(split.criteria for split in ours.splits) - 1
-    if not others:
+    if not ours.divisible:
         return f"Supernet or selection cannot be told, for {REFERENCE} is the only criterion: {lost}."
     if ours.n == 1:
         verdict = "One supernet cannot tell"
@@ -99,7 +102,7 @@ def _whose(records: Sequence[RunRecord], dataset: str) -> str:
     return (
         f"Supernet or selection? {verdict}: {lost}; {_percent(ours.share)} of it is the "
         "selection's, for some criterion, picked after the fact for each supernet, found so much better a cell in it, "
-        f"and {_points(ours.supernet)} are beyond all {count(others + 1, 'criterion', 'criteria')}"
+        f"and {_points(ours.supernet)} are beyond all {_from_to([split.criteria for split in ours.splits])} criteria"
         f"{_mean_of(ours.regret)}.{blind}"
     )
 
@@ -108,12 +111,16 @@ def _rescued(records: Sequence[RunRecord], dataset: str) -> str:
     """Whether supernets that had collapsed under the reference were saved by another criterion."""
     every = rescues(records, dataset, each=False)
     if not every:
-        return f"No other criterion chose from the same supernets as {REFERENCE}, so that none could rescue them."
+        return f"There is no supernet on which {REFERENCE} and another criterion both chose, and none to be rescued."
     anyone, *each = every
-    n = len({r.search for r in judged(records, dataset) if r.selector == REFERENCE})
+    chosen = by_supernet(record for record in judged(records, dataset) if record.control is None)
+    known = [{row.selector for row in rows} for rows in chosen.values()]
+    mine = [selectors for selectors in known if REFERENCE in selectors]
+    several = sum(len(selectors) > 1 for selectors in mine)
     collapse = (
         f"{REFERENCE}'s cell had collapsed (at least {COLLAPSED_SKIPS} skips, or no convolution) on "
-        f"{len(anyone.collapsed)} of {count(n, 'supernet')}"
+        f"{len(anyone.collapsed)} of {count(several, 'supernet')}"
+        f"{' from which another criterion chose, too' if several < len(mine) else ''}"
     )
     if anyone.rate is None:
         return f"{collapse}, so that there was nothing to rescue."
@@ -146,7 +153,7 @@ def _known_before(records: Sequence[RunRecord], dataset: str, found: Extraction 
         verdict = f"The supernets know more than a constant, as {listed(sure)} {'shows' if len(sure) == 1 else 'show'}"
     else:
         verdict = "That the supernets know more than a constant is not shown"
-    tries = f"{low} to {high} distinct cells" if low < high else count(high, "distinct cell")
+    tries = f"{_from_to((low, high))} distinct {'cell' if high == 1 else 'cells'}"
     sentence = (
         f"{verdict}: the best cell that any criterion chose, picked after the fact for each supernet out of {tries}, "
         f"is {_off(gain)} the constant prior's{_mean_of(gain)}"
@@ -209,7 +216,7 @@ def _passed_through(run: RunData, dataset: str) -> list[str]:
 
 
 def _against_random(records: Sequence[RunRecord], dataset: str) -> list[str]:
-    """How many criteria are surely above each blind control, of those that chose from its supernets."""
+    """Of how many criteria the interval is above each blind control, of those that chose from its supernets."""
     parts = []
     for control in BLIND:
         rows = [c for c in contrasts(records, dataset, control, each=False) if c.control is None and c.n > 1]
@@ -246,6 +253,12 @@ def _undecided(done: Sequence[RunRecord]) -> list[str]:
 
 
 # Words.
+
+
+def _from_to(numbers: Sequence[int]) -> str:
+    """`3`, or `2 to 3`."""
+    low, high = min(numbers), max(numbers)
+    return f"{low} to {high}" if low < high else str(high)
 
 
 def _all(n: int) -> str:

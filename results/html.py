@@ -38,6 +38,12 @@ SHORT: Final = 24
 LONG: Final = 120
 """Those of more have room of their own."""
 
+WORDY: Final = 20
+"""Heads of more characters do not stack their words: an unseen column would make a narrow screen's head tall."""
+
+BREAKABLE: Final = 20
+"""Names with more characters may break after a sign in them."""
+
 _NUMBER: Final = re.compile(r"-|[+\-−]?[\d,]+(\.\d+)?( ± [\d.]+)?[kMG]?( \[.*\])?( %)?( / \d+)?")
 
 
@@ -50,6 +56,7 @@ def html(document: Document, tables: Mapping[str, str]) -> str:
     kinds: dict[str, type] = {"text": Text, "items": Items, "table": Table, "plot": Plot, "matrix": Matrix}
     environment.tests |= {name: lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()}
     environment.tests["numeric"] = lambda entry: isinstance(entry, str) and _NUMBER.fullmatch(entry) is not None
+    environment.tests["wordy"] = lambda head: len(head) > WORDY
     environment.tests["long"] = lambda entry: isinstance(entry, str) and len(entry) > LONG
     environment.tests["short"] = lambda entry: isinstance(entry, str) and len(entry) <= SHORT and ", " not in entry
     filters: dict[str, Callable[[Any], str]] = {
@@ -117,9 +124,22 @@ def _cells(document: Document) -> list[Cell]:
 def _inline(text: str) -> str:
     """The three marks of a document's texts; everything else is escaped."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-    escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
+    escaped = re.sub(r"`([^`]+)`", lambda match: f"<code>{_whole_flags(match[1])}</code>", escaped)
     escaped = re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", escaped)
-    return re.sub(r"\[([^\]]+)\]\(([\w.-]+)\)", r'<a href="\2">\1</a>', escaped)
+    marked = re.sub(r"\[([^\]]+)\]\(([\w.-]+)\)", r'<a href="\2">\1</a>', escaped)
+    return "".join(part if part.startswith("<") else _breakable(part) for part in re.split(r"(<[^>]+>)", marked))
+
+
+def _whole_flags(command: str) -> str:
+    """A command whose options stay on one line."""
+    return re.sub(r"(?<!\S)--[\w-]+", r'<span class="flag">\g<0></span>', command)
+
+
+def _breakable(text: str) -> str:
+    """Long names, as of a plug-in with options, may break after the signs in them."""
+    return re.sub(
+        rf"[^\s&;]{{{BREAKABLE},}}", lambda match: re.sub(r"[@=,_/](?=.)", r"\g<0><wbr>", match.group()), text
+    )
 
 
 def _entry(entry: Entry) -> str:

@@ -15,7 +15,7 @@ from dartboard.results.aggregate import Summary, chosen_cells, compare, free_edg
 from dartboard.results.board import Board
 from dartboard.results.board_tables import board_tables
 from dartboard.results.contents_criteria import criteria_tables
-from dartboard.results.contents_published import comparison_rows, comparisons
+from dartboard.results.contents_published import comparison_rows
 from dartboard.results.contents_repeats import repeats_tables
 from dartboard.results.csv_files import csv_text, spread_estimate
 from dartboard.results.failure_modes.verdicts import Verdict
@@ -39,21 +39,22 @@ NESTED: Final = ("scores", "trace", "notes")
 def tables(
     run: RunData, boards: Sequence[Board] = (), verdicts: Mapping[str, Sequence[Verdict]] = MappingProxyType({})
 ) -> dict[str, str]:
-    """Every table of a report, by file name; those of the failure modes' `verdicts` by board."""
-    return {
+    """Every table of a report that has a row, by file name; those of the failure modes' `verdicts` by board."""
+    found = {
         "results.csv": csv_text(_results(run, boards)),
         "comparisons.csv": csv_text(_comparisons(run)),
         **board_tables(boards, verdicts),
         **criteria_tables(boards),
         **repeats_tables(run, boards),
-        **({"searches.csv": csv_text(rows)} if (rows := list(searches_rows(boards))) else {}),
+        "searches.csv": csv_text(searches_rows(boards)),
         "epochs.csv": csv_text(_epochs(run)),
-        **({"diagnostics.csv": csv_text(_diagnostics(run))} if any(run.diagnostics.values()) else {}),
+        "diagnostics.csv": csv_text(_diagnostics(run)),
         "cells.csv": csv_text(_cells(run)),
-        **({"queries.csv": csv_text(query_rows(run.records))} if any(r.queries for _, r in run.records) else {}),
-        **({"published.csv": csv_text(comparison_rows(run))} if comparisons(run) else {}),
+        "queries.csv": csv_text(query_rows(run.records)),
+        "published.csv": csv_text(comparison_rows(run)),
         "records.csv": csv_text(_records(run)),
     }
+    return {name: text for name, text in found.items() if text}
 
 
 def _results(run: RunData, boards: Sequence[Board]) -> Iterable[Mapping[str, Any]]:

@@ -111,10 +111,11 @@ def trajectories(board: Board) -> str:
         return "No epochs are recorded."
     lost = sum(loss >= PASSED_THROUGH for loss in losses)
     first = f" (from epoch {min(starts)} at the earliest)" if starts else ""
+    most = f", by up to {max(losses):.2f} points" if lost else ""
     return (
         f"The argmax cell ends collapsed on {len(starts)} of {count(len(collapses), 'supernet')}{first}; on {lost} of "
         f"{len(losses)} the search had passed through a cell at least {PASSED_THROUGH:g} point better than its last "
-        f"one, by up to {max(losses):.2f} points."
+        f"one{most}."
     )
 
 
@@ -180,6 +181,8 @@ def blames(entries: Sequence[Blame]) -> str:
     if not entries:
         return "No criterion came to a cell."
     entry = next((e for e in entries if e.selector == REFERENCE), entries[0])
+    if not entry.divisible:
+        return f"{entry.selector} is the only criterion, so that its regret of {estimated(entry.regret)} has no parts."
     share = f" ({100 * entry.share.value:.0f} % of it)" if entry.share is not None else ""
     return (
         f"Of {entry.selector}'s mean regret of {estimated(entry.regret)} points, {entry.selection.value:.2f} are the "

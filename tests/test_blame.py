@@ -111,6 +111,15 @@ def test_a_perfect_choice_has_no_share() -> None:
     assert of(blame(table(magnitude=[BEST, BEST]), "digits"), "magnitude").share is None
 
 
+def test_a_supernet_with_one_criterion_is_not_split() -> None:
+    """Where one criterion alone came to a cell, all is extracted by definition: it is left out, if there are others."""
+    records = table(magnitude=[75.0, 60.0], perturbation=[93.0, None])
+    ours = of(blame(records, "digits"), "magnitude")
+    assert (ours.n, ours.regret.value, ours.selection.value, ours.divisible) == (1, 20.0, 18.0, True)
+    alone = of(blame(table(magnitude=[75.0, 60.0]), "digits"), "magnitude")
+    assert (alone.n, alone.divisible) == (2, False)
+
+
 def test_search_methods_are_strata() -> None:
     """With two equal supernets of each method every resample is the same; with one of each, methods are resampled."""
     accuracies = {"a": 75.0, "b": 85.0}

@@ -11,10 +11,11 @@ from dartboard.results import takeaways
 from dartboard.results.aggregate import compare
 from dartboard.results.board import Board, boards
 from dartboard.results.board_tables import board_tables
+from dartboard.results.contents_board import sections
 from dartboard.results.contents_details import by_criterion, by_method
 from dartboard.results.contents_figures import figures
 from dartboard.results.contents_repeats import repeats_tables
-from dartboard.results.document import Block, Plot, Section, Text, plots
+from dartboard.results.document import Block, Entry, Plot, Section, Table, Text, plots
 from dartboard.results.names import Names
 from dartboard.results.records import QUERIES, RunRecord, SearchKey
 from dartboard.results.rundata import RunData, read_run
@@ -125,3 +126,21 @@ def test_searches_that_train_cells_have_no_blame_ranks_failures_or_budgets(tmp_p
     trained = summary(run, found, verdicts, {}).rankings[1]
     assert (trained.gains, trained.ranks, trained.blame, trained.failures) == ((), (), (), ())
     assert len(trained.results) == 1
+
+
+def test_the_table_of_results_marks_what_was_tied(tmp_path: Path) -> None:
+    """Where every choice of a criterion was the tie-break's its row says so; where one was not, it has its mean."""
+    run = tied_run(tmp_path)
+    assert [row[1] for row in rows(sections(board_of(run), Names()))] == ["magnitude", "perturbation"]
+    records = [replace(r, scores=TIED) if r.selector == "magnitude" else r for _, r in run.records]
+    tied = board_of(with_records(run, records))
+    assert [row[1] for row in rows(sections(tied, Names()))] == [
+        "magnitude (tied: the tie-break's cells)",
+        "perturbation",
+    ]
+
+
+def rows(blocks: Sequence[Block]) -> Sequence[Sequence[Entry]]:
+    """The rows of the table of criteria."""
+    section = next(block for block in blocks if isinstance(block, Section) and block.title == "Criteria")
+    return next(block.rows for block in section.blocks if isinstance(block, Table))

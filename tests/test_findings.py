@@ -139,6 +139,16 @@ def test_a_criterion_that_failed_somewhere_is_not_ranked() -> None:
     assert any(s.startswith("From the same supernets steady got a cell as good") for s in said)
 
 
+def test_collapses_that_nobody_could_rescue_are_not_counted() -> None:
+    """Magnitude collapses on three supernets, from two of which another criterion chose; the criteria are 1 to 2."""
+    said = findings(run(magnitude=[55.0, 55.0, 55.0], perturbation=[93.0, 55.0, None]), "digits")
+    assert "on 2 of 2 supernets from which another criterion chose, too; another criterion" in said[1]
+    assert said[0].startswith("Supernet or selection? As far as 2 supernets show, ")
+    assert "are beyond all 2 criteria" in said[0]
+    more = findings(run(magnitude=[55.0] * 2, perturbation=[93.0] * 2, other=[90.0, None]), "digits")
+    assert "are beyond all 2 to 3 criteria" in more[0]
+
+
 def test_ties_are_left_out_and_said() -> None:
     """A search whose mixture stays uniform has no largest weight: its magnitude is named, and not counted."""
     whole = run(magnitude=[10.0, 10.0], a=[93.0, 93.0])
@@ -146,7 +156,7 @@ def test_ties_are_left_out_and_said() -> None:
         (i, replace(r, scores=((0.2,) * 5,) * 6) if r.selector == "magnitude" else r) for i, r in whole.records
     )
     said = findings(replace(whole, records=flat), "digits")
-    assert said[0].startswith("magnitude came to no cell here")
+    assert said[0].startswith("magnitude came to no cell of its own here")
     tie = "Left out, for the best scores are equal on every edge and tell nothing: magnitude with darts (2 supernets)."
     assert tie in said
     only = findings(replace(whole, records=flat[:2]), "digits")
@@ -164,11 +174,15 @@ def test_lost_cells_are_counted() -> None:
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ({"perturbation": [90.0]}, "magnitude came to no cell here"),
+        ({"perturbation": [90.0]}, "magnitude came to no cell of its own here"),
         ({"magnitude": [90.0, 91.0]}, "Supernet or selection cannot be told, for magnitude is the only criterion: "),
         ({"magnitude": [95.0, 95.0], "a": [94.0, 94.0]}, "Nothing was lost: magnitude chose the table's best cell"),
         ({"magnitude": [None]}, "No run came to a cell: the only one failed, the first with: boom."),
-        ({"prior": [94.0]}, "magnitude came to no cell here"),
+        ({"prior": [94.0]}, "magnitude came to no cell of its own here"),
+        (
+            {"magnitude": [90.0, None], "a": [None, 91.0], "b": [None, 92.0]},
+            "Supernet or selection cannot be told: from no supernet did magnitude and another criterion choose.",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_said(rows: dict[str, list[float | None]], sentence: str) -> None:

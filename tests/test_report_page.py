@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from dartboard.results.html import _inline
 from dartboard.results.report import write_report
 from dartboard.results.samples import sample_run
 
@@ -142,6 +143,20 @@ def test_the_page_stands_alone(page: Path) -> None:
     assert figures
     assert not any("#222222" in figure or "#ffffff" in figure for figure in figures)
     assert all("<text" in figure for figure in figures)
+
+
+def test_long_names_break_and_options_do_not() -> None:
+    """A name of 20 characters or more may break after its signs, but for a link's address; a flag stays whole."""
+    assert _inline("darts-v1@architecture_learning_rate=1e-2") == (
+        "darts-v1@<wbr>architecture_<wbr>learning_<wbr>rate=<wbr>1e-2"
+    )
+    assert _inline("darts-v1@1e-2, a_b and 9/10") == "darts-v1@1e-2, a_b and 9/10"
+    assert _inline("[a_file_with_a_long_name.csv](a_file_with_a_long_name.csv)") == (
+        '<a href="a_file_with_a_long_name.csv">a_<wbr>file_<wbr>with_<wbr>a_<wbr>long_<wbr>name.csv</a>'
+    )
+    assert _inline("`dartboard report DIR --only x`") == (
+        '<code>dartboard report DIR <span class="flag">--only</span> x</code>'
+    )
 
 
 def test_the_page_is_the_same_each_time(tmp_path: Path) -> None:

@@ -62,9 +62,7 @@ def test_the_strips_sentence_counts_supernets(tmp_path: Path) -> None:
         "better, 30.00 at most."
     )
     worse = board_with(tmp_path / "b", {"magnitude": [60.0], "perturbation": [50.0]})
-    assert takeaways.selections(worse) == (
-        "On the one supernet no other criterion chose a better cell than magnitude."
-    )
+    assert takeaways.selections(worse) == ("On the one supernet no other criterion chose a better cell than magnitude.")
     alone = board_with(tmp_path / "c", {"magnitude": [60.0]})
     assert takeaways.selections(alone).startswith("There is no supernet on which magnitude and another criterion")
 
@@ -93,6 +91,20 @@ def test_blame_is_told_in_its_parts(tmp_path: Path) -> None:
     said = takeaways.blames(blame(board.records, "digits"))
     assert "magnitude's mean regret of 25.00 [15.00, 35.00] points, 20.00 are the selection's (80 % of it)" in said
     assert said.endswith("and 5.00 no criterion got out of the supernet.")
+
+
+def test_one_criterion_alone_is_not_split(tmp_path: Path) -> None:
+    """Regrets of 35 and 15 with nobody beside it: 25 points, of which no part is the supernet's or the selection's."""
+    board = board_with(tmp_path, {"magnitude": [60.0, 80.0], "prior": [94.0, 94.0]})
+    assert takeaways.blames(blame(board.records, "digits")) == (
+        "magnitude is the only criterion, so that its regret of 25.00 [15.00, 35.00] has no parts."
+    )
+
+
+def test_what_was_not_lost_has_no_size(tmp_path: Path) -> None:
+    """After a single epoch nothing can have been lost, and no number of points is told."""
+    (board,) = boards(read_run(sample_run(tmp_path, selectors={"magnitude": None}, seeds=(0,), epochs=1)))
+    assert takeaways.trajectories(board).endswith("at least 1 point better than its last one.")
 
 
 def test_ranks_are_claimed_only_where_the_test_tells_them_apart() -> None:

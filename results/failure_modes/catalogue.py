@@ -85,7 +85,7 @@ MODES: Final[tuple[Mode, ...]] = (
     ),
     Mode(
         key="growing",
-        title="growing, not pruning",
+        title="growing rather than pruning",
         scope="supernet",
         rule="at least {grown_edges} edges on which none once led by {off_margin} are on at the end",
         unit="edges",
