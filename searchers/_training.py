@@ -1,7 +1,9 @@
 """What the search methods share: the two protocols of the literature, and plain steps that a method puts together.
 
 Not a method itself. The figures of both protocols are those of the published repositories: `ucla` is the family of
-DARTS-PT, DrNAS and SmoothDARTS; `autodl` is AutoDL-Projects, the benchmark authors' own.
+DARTS-PT, DrNAS and SmoothDARTS; `autodl` is AutoDL-Projects, the benchmark authors' own. In one thing that family is
+not of one mind, and `ucla` is DARTS-PT: the code of DrNAS, SmoothDARTS and β-DARTS has α among the network's
+parameters, so that its gradient of the train loss counts in the clipped norm (`clip_includes_architecture`).
 """
 
 from __future__ import annotations
@@ -63,6 +65,12 @@ class Protocol:
         for name in ("weight_learning_rate", "architecture_learning_rate"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is greater than 0; got {getattr(self, name)}")
+        if not 0 <= self.weight_momentum < 1:
+            raise InputError(f"weight_momentum is at least 0 and below 1; got {self.weight_momentum}")
+        if len(self.architecture_betas) != 2 or not all(0 <= beta < 1 for beta in self.architecture_betas):
+            raise InputError(
+                f"architecture_betas are two numbers, at least 0 and below 1; got {self.architecture_betas}"
+            )
         if self.nesterov and not self.weight_momentum > 0:
             raise InputError(f"nesterov needs a weight_momentum greater than 0; got {self.weight_momentum}")
         for name, choices in (
@@ -198,14 +206,27 @@ class WeightTrainer:
             parameter.grad = None
 
     def descend_along(self, gradients: Iterable[Tensor], architecture: Iterable[Tensor] = ()) -> None:
-        """One SGD step along given gradients of the weights; those of the `architecture` count in the clipped norm."""
+        """One SGD step along given gradients of the weights; those of the `architecture` count in the clipped norm.
+
+        Afterwards the gradients hold anything.
+        """
         given = [gradient.detach() for gradient in gradients]
-        for parameter, gradient in zip(self.parameters, given, strict=True):
-            parameter.grad = gradient
+        self.clip(given, architecture)
+        self.step_along(given)
+
+    def clip(self, gradients: list[Tensor], architecture: Iterable[Tensor] = ()) -> None:
+        """Clip given gradients of the weights in place; those of the `architecture` count in the norm."""
         if self.protocol.gradient_clip:
             counted = list(architecture) if self.protocol.clip_includes_architecture else []
-            norm = nn.utils.get_total_norm([*given, *counted])
+            norm = nn.utils.get_total_norm([*gradients, *counted])
+            for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                parameter.grad = gradient
             nn.utils.clip_grads_with_norm_(self.parameters, self.protocol.gradient_clip, norm)
+
+    def step_along(self, gradients: Iterable[Tensor]) -> None:
+        """One SGD step along given gradients as they are; afterwards they hold anything."""
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
         self.sgd.step()
         self.sgd.zero_grad(set_to_none=True)
 

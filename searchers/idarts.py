@@ -7,7 +7,8 @@ that they reached,
     g = ∇_α L_val(w, α) - γ ∂²_{αw} L_train(w, α) Σ_{k=0}^{K} (I - γ ∂²_{ww} L_train)ᵏ ∇_w L_val(w, α)
 
 and α ← Adam(g). γ Σ_k (I - γH)ᵏ tends to H⁻¹ where γ‖H‖ < 1. Everything of second order is on one training batch that
-no weight step has seen yet, and exact: Hessian-vector products and the mixed product by a second backward pass.
+no weight step has seen yet, and exact: Hessian-vector products and the mixed product by a second backward pass (see
+`dartboard.benchmark.double_backward`).
 γ is the weights' learning rate (`neumann_rate=None`) or a number of its own.
 
 A step of the search is one weight step; every T-th, from the (T+1)-th step of an epoch on, first moves α, with the

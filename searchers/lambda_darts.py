@@ -12,7 +12,8 @@ as ∇_w Λ = Σ_l ∂²L_train/∂w∂p_l d_l, this is a central difference: wi
     -∇_w Λ ≈ [∇_w L_train(w, p_l - εd_l) - ∇_w L_train(w, p_l + εd_l)] / 2ε
 
 and λ_t grows linearly from 0 in the first epoch to λ in the last. Published with 100 epochs, α at 1e-4, the weights
-first, otherwise as `ucla`.
+first, otherwise as `ucla`; but the images' halves (random, in pairs) and the clipped norm (α's gradient counts) were
+those of `autodl`, whose code it was made from. Here these are as in `ucla`, too.
 
 Differences from the paper: none in the mathematics. The two shifted passes normalise by the batch and leave the running
 statistics alone (there they move them); they are left out while λ_t is 0. A cell without any gradient (all its edges

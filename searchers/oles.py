@@ -157,11 +157,12 @@ class Oles(Bilevel):
         before = {place: parameters[place].detach().clone() for place in masks}
         for place, mask in masks.items():
             gradients[place].masked_fill_(mask, 0)
-        self.weights.descend_along(gradients, [of_alpha])  # which clips them in place
+        self.weights.clip(gradients, [of_alpha])
+        self.gradients = self.by_operation(gradients)  # copies: SGD may write to what it is given
+        self.weights.step_along(gradients)
         with torch.no_grad():
             for place, mask in masks.items():
                 parameters[place].copy_(torch.where(mask, before[place], parameters[place]))
-        self.gradients = self.by_operation(gradients)
         self.weight_steps += 1
         return half
 

@@ -29,9 +29,9 @@ two normal draws. `form="paper"` is what this stands for, the mixture of the two
 where ln q of 30 logits varies by √15 from draw to draw, so that of four draws one often has most of the weight.
 
 Differences from the paper: it was read through its released code, which has MGS alone, and a description. In the code
-the weights that it trains for f are not those that it then judges (the optimiser holds others), and their batches are
-of the half that α is judged on; neither is here. RS and GLD are from the formulas; their figures here are our own: as
-many draws as MGS, steps of about its length.
+the weights that it trains for f are not those that it then judges (the optimiser holds others), their batches are of
+the half that α is judged on, and σ is an epoch behind; none of this is here. RS and GLD are from the formulas; their
+figures here are our own: as many draws as MGS, steps of about its length.
 """
 
 from __future__ import annotations

@@ -120,6 +120,20 @@ def test_it_compares_the_operations_gradients(variant: str) -> None:
     assert len(ours) == CELLS * E * 2
 
 
+@pytest.mark.parametrize("decay", [0.0, 5e-4])
+def test_nesterov_momentum_does_not_get_into_the_gradients_that_are_kept(decay: float) -> None:
+    """After two steps under `autodl` they are the second step's own, whether the weights decay or not."""
+    searcher = make(protocol="autodl", weight_decay=decay)
+    searcher.begin_epoch(0, torch.Generator())
+    searcher.weight_step(batch(0))
+    network = copy.deepcopy(searcher.supernet)
+    loss = F.cross_entropy(network(batch(1).images, searcher.mixture().detach()), batch(1).labels)
+    own = searcher.by_operation(list(torch.autograd.grad(loss, list(network.parameters()))))
+    searcher.weight_step(batch(1))
+    for ours, expected in zip(searcher.gradients, own, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize(("variant", "steps"), [("paper", 5), ("released", 6)])
 def test_it_freezes_below_the_threshold_after_m_steps(variant: str, steps: int) -> None:
     """Means of M values, or the released 21 values over 20, are compared once, and begin anew."""

@@ -189,6 +189,12 @@ def test_options_override_the_method_which_overrides_the_protocol() -> None:
         ({"weight_decay": -1e-4}, "weight_decay is not negative; got -0.0001"),
         ({"architecture_decay": float("nan")}, "architecture_decay is not negative; got nan"),
         ({"gradient_clip": -1}, "gradient_clip is not negative; got -1"),
+        ({"weight_momentum": -0.9}, "weight_momentum is at least 0 and below 1; got -0.9"),
+        (
+            {"architecture_betas": (0.5, 1.0)},
+            "architecture_betas are two numbers, at least 0 and below 1; got (0.5, 1.0)",
+        ),
+        ({"architecture_betas": (0.5,)}, "architecture_betas are two numbers, at least 0 and below 1; got (0.5,)"),
         ({"weight_learning_rate": 0}, "weight_learning_rate is greater than 0; got 0"),
         ({"architecture_learning_rate": float("nan")}, "architecture_learning_rate is greater than 0; got nan"),
         ({"nesterov": True, "weight_momentum": 0}, "nesterov needs a weight_momentum greater than 0; got 0"),
