@@ -121,6 +121,12 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Their median and quartiles as a row of a report has them."""
+    low, high = quartiles(values)
+    return {"seconds": median(values), "low": low, "high": high}
+
+
 def run_bench(target: str, settings: Settings, *, reference: bool, memory: bool = True) -> Report:
     """Measure `target` (one of `TARGETS`).
 
@@ -137,9 +143,9 @@ def run_bench(target: str, settings: Settings, *, reference: bool, memory: bool 
         raise unknown("target", target, TARGETS)
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
+    from dartboard.harness.devices import threads
+
+    with threads(settings.threads):
         names = [name for name in TARGETS[target] if reference or name != "reference"]
         in_torch = target in ("supernet", "step", "select")
         # First, because a process begins with the peak of the one that started it.
@@ -147,22 +153,16 @@ def run_bench(target: str, settings: Settings, *, reference: bool, memory: bool 
         calls = {name: make(target, name, settings) for name in names}
         seconds = interleave(calls, settings.rounds, CLOCKS["wall" if target == "startup" else settings.clock])
         medians = {name: median(values) for name, values in seconds.items()}
-        variants = []
-        for name, call in calls.items():
-            low, high = quartiles(seconds[name])
-            variants.append(
-                Variant(
-                    name=name,
-                    seconds=medians[name],
-                    low=low,
-                    high=high,
-                    ratio=medians["reference"] / medians[name] if "reference" in medians else None,
-                    peak_memory_mb=peaks.get(name),
-                    counts=count(call, CLOCKS[settings.clock]) if in_torch else None,
-                )
+        variants = [
+            Variant(
+                name=name,
+                **spread(seconds[name]),
+                ratio=medians["reference"] / medians[name] if "reference" in medians else None,
+                peak_memory_mb=peaks.get(name),
+                counts=count(call, CLOCKS[settings.clock]) if in_torch else None,
             )
-    finally:
-        torch.set_num_threads(threads)
+            for name, call in calls.items()
+        ]
     machine = f"{platform.machine()}, torch {torch.__version__}, {settings.threads} threads, {settings.clock} time"
     return Report(target=target, settings=settings, machine=machine, variants=tuple(variants))
 
@@ -227,11 +227,32 @@ def count(call: Callable[[], object], clock: Callable[[], float]) -> Counts:
     )
 
 
-def measure_memory(target: str, variant: str, settings: Settings) -> float:
-    """The peak memory, in MiB, of a process that does the work twice and nothing else."""
-    code = "import sys; from dartboard.harness.bench import print_peak; print_peak(*sys.argv[1:])"
-    command = [sys.executable, "-c", code, target, variant, json.dumps(asdict(settings))]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def in_process(call: str, *arguments: str) -> Any:
+    """The JSON that a process of its own prints in which `call` ("module:function") is called with `arguments`.
+
+    Raises:
+        InputError: when it fails, as where the sizes that are asked for do not fit into the memory.
+    """
+    module, _, function = call.partition(":")
+    code = f"import sys; from {module} import {function}; {function}(*sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True)
+    if done.returncode:
+        told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise InputError(
+            f"the process that measures {' '.join(arguments[:2])} alone ended with code {done.returncode} ({told}):"
+            " ask for smaller sizes"
+        )
+    return json.loads(done.stdout)
+
+
+def measure_memory(target: str, variant: str, settings: Settings) -> float | None:
+    """The peak memory, in MiB, of a process that does the work twice and nothing else; None: the system does not tell.
+
+    Raises:
+        InputError: when the process fails.
+    """
+    peak: float | None = in_process("dartboard.harness.bench:print_peak", target, variant, json.dumps(asdict(settings)))
+    return peak
 
 
 def print_peak(target: str, variant: str, settings: str) -> None:
@@ -245,4 +266,4 @@ def print_peak(target: str, variant: str, settings: str) -> None:
     call = make(target, variant, chosen)
     call()
     call()
-    print(peak_memory_mb(torch.device("cpu")))
+    print(json.dumps(peak_memory_mb(torch.device("cpu"))))

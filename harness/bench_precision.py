@@ -36,7 +36,7 @@ from dartboard.benchmark.space import Cell, E
 from dartboard.benchmark.streams import stream
 from dartboard.benchmark.supernet import SupernetConfig
 from dartboard.harness.columns import columns
-from dartboard.harness.devices import describe_device, find_device, tf32
+from dartboard.harness.devices import describe_device, find_device, tf32, threads
 from dartboard.harness.grid import Method
 from dartboard.harness.prepare import prepare_selector
 from dartboard.searchers._training import evaluate, resolve_protocol
@@ -111,12 +111,8 @@ def _figure(value: float | None) -> str:
 
 def measure_precision(settings: Settings) -> PrecisionReport:
     """Train on the embedded digits, and measure each precision that there is, on a GPU where there is one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
+    with threads(settings.threads):
         return _measure(settings, find_device("auto"))
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _measure(settings: Settings, device: torch.device) -> PrecisionReport:

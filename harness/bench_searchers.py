@@ -46,7 +46,8 @@ from dartboard.benchmark.errors import unknown
 from dartboard.benchmark.partial import build_supernet
 from dartboard.benchmark.streams import stream
 from dartboard.benchmark.supernet import SupernetConfig
-from dartboard.harness.bench import CLOCKS, Settings, interleave, measure_memory, quartiles
+from dartboard.harness.bench import CLOCKS, Settings, interleave, measure_memory, spread
+from dartboard.harness.devices import threads
 from dartboard.harness.grid import Method
 from dartboard.harness.plugins import catalogues
 from dartboard.harness.prepare import PreparedSearcher, prepare_searcher
@@ -122,29 +123,22 @@ def run_searcher_bench(settings: Settings, names: Sequence[str] = (), *, memory:
         if name not in entries:
             raise unknown("searcher that trains a supernet", name, entries)
     chosen = [BASELINE, *(name for name in (names or entries) if name != BASELINE)]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
+    with threads(settings.threads):
         # First, because a process begins with the peak of the one that started it.
         peaks = {name: measure_memory("searchers", name, settings) for name in chosen} if memory else {}
         steppers = {name: Stepper(entries[name], settings) for name in chosen}
         small = replace(settings, image_size=8, batch_size=2)  # as many passes, and quicker
         passes = {name: count_passes(Stepper(entries[name], small)) for name in chosen}
         taken = interleave(steppers, settings.rounds, CLOCKS[settings.clock])
-    finally:
-        torch.set_num_threads(threads)
     seconds = {name: [value / steppers[name].steps for value in values] for name, values in taken.items()}
     costs = []
     for name in chosen:
-        low, high = quartiles(seconds[name])
         slower = median(seconds[name]) / median(seconds[BASELINE])
         more = _total(passes[name]) / _total(passes[BASELINE])
         costs.append(
             SearcherCost(
                 name=name,
-                seconds=median(seconds[name]),
-                low=low,
-                high=high,
+                **spread(seconds[name]),
                 forward=passes[name].forward,
                 backward=passes[name].backward,
                 relative_seconds=slower,

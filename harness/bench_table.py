@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import SPACE_SIZE
-from dartboard.harness.bench import CLOCKS, LOOKUPS, Clock, Settings, interleave, quartiles
+from dartboard.harness.bench import CLOCKS, LOOKUPS, Clock, Settings, in_process, interleave, spread
 from dartboard.harness.columns import columns
 from dartboard.harness.resident import resident_mb
 
@@ -127,20 +126,16 @@ def measure_table(settings: Settings, cells: int, *, memory: bool = True) -> Tab
     import torch
 
     from dartboard.benchmark.tables.synthetic import write_pth
+    from dartboard.harness.devices import threads
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
-        with TemporaryDirectory() as name:
-            folder = Path(name)
-            file = write_pth(cells, folder / "NAS-Bench-201-v1_1-generated.pth")
-            convert(file)
-            alone = {name: measure_alone(name, file, settings.clock) for name in TITLES} if memory else {}
-            compared, equal, largest = compare(file)
-            rows = _time(file, settings, alone)
-            sizes = file.stat().st_size / 2**20, _compact(file).stat().st_size / 2**20
-    finally:
-        torch.set_num_threads(threads)
+    with threads(settings.threads), TemporaryDirectory() as name:
+        folder = Path(name)
+        file = write_pth(cells, folder / "NAS-Bench-201-v1_1-generated.pth")
+        convert(file)
+        alone = {name: measure_alone(name, file, settings.clock) for name in TITLES} if memory else {}
+        compared, equal, largest = compare(file)
+        rows = _time(file, settings, alone)
+        sizes = file.stat().st_size / 2**20, _compact(file).stat().st_size / 2**20
     return TableReport(
         cells=cells,
         file_mb=sizes[0],
@@ -276,16 +271,13 @@ def _time(file: Path, settings: Settings, alone: Mapping[str, Alone]) -> tuple[R
         seconds = {name: [span / works[name][1] for span in spans[name]] for name in group}
         theirs = group[0]
         for name in group:
-            low, high = quartiles(seconds[name])
             peak, added, base = (
                 (alone[name].peak_mb, alone[name].added_mb, alone[theirs].added_mb) if alone else (None, None, None)
             )
             rows.append(
                 Row(
                     name=name,
-                    seconds=median(seconds[name]),
-                    low=low,
-                    high=high,
+                    **spread(seconds[name]),
                     ratio=None if name == theirs else median(seconds[theirs]) / median(seconds[name]),
                     peak_memory_mb=peak,
                     added_memory_mb=added,
@@ -305,9 +297,7 @@ class Alone(NamedTuple):
 
 def measure_alone(name: str, file: Path, clock: Clock) -> Alone:
     """Do the work of a row once, in a process of its own."""
-    code = "import sys; from dartboard.harness.bench_table import print_alone; print_alone(*sys.argv[1:])"
-    command = [sys.executable, "-c", code, name, str(file), clock]
-    return Alone(*json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    return Alone(*in_process("dartboard.harness.bench_table:print_alone", name, str(file), clock))
 
 
 def print_alone(name: str, file: str, clock: Clock) -> None:

@@ -56,6 +56,17 @@ def tf32() -> Iterator[None]:
         _set_tf32(False)
 
 
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Within, PyTorch computes on so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def describe_device(device: torch.device) -> str:
     """A device in words."""
     if device.type == "cuda":

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import torch
-
 from dartboard.benchmark.catalogue import Entry
+from dartboard.benchmark.errors import one_line
+from dartboard.harness.devices import threads
 
 
 class Broken(AssertionError):  # noqa: N818  (it reads as what it is)
@@ -62,19 +62,16 @@ def examine(check: Callable[[Any], None], case: Case) -> Verdict:
     """Run one check, on one thread: the toys are too small for more."""
     name = check_name(check)
     declared = getattr(case.factory, "exceptions", {}).get(name)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
-        check(case)
+        with threads(1):
+            check(case)
     except NotClaimed as reason:
         return Verdict(check=name, status="skipped", detail=str(reason))
     except Exception as error:  # noqa: BLE001  (whatever a method does wrong)
-        told = " ".join((str(error) if isinstance(error, Broken) else f"{type(error).__name__}: {error}").split())
+        told = " ".join(str(error).split()) if isinstance(error, Broken) else one_line(error)
         if declared is None:
             return Verdict(check=name, status="failed", detail=told)
         return Verdict(check=name, status="exception", detail=declared)
-    finally:
-        torch.set_num_threads(threads)
     if declared is not None:
         return Verdict(check=name, status="failed", detail=f"declared as an exception ({declared}), but it holds")
     return Verdict(check=name, status="ok")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dartboard.benchmark.errors import InputError
-from dartboard.harness.bench import TARGETS, Settings, count, interleave, make, quartiles, run_bench
+from dartboard.harness.bench import TARGETS, Settings, count, in_process, interleave, make, quartiles, run_bench
 from dartboard.harness.bench_network import Counter, network_work, published_step, repeat_convolutions
 from dartboard.harness.cli import main
 
@@ -183,3 +183,10 @@ def test_an_unknown_target_and_a_size_below_one_are_refused() -> None:
         run_bench("steps", TINY, reference=False)
     with pytest.raises(InputError, match="batch size: at least 1; got 0"):
         Settings(batch_size=0)
+
+
+def test_a_process_that_fails_ends_in_one_line() -> None:
+    """Its exit code and the last that it said are told, and what to do; what it prints otherwise is read as JSON."""
+    assert in_process("builtins:print", "3") == 3
+    with pytest.raises(InputError, match=r"measures Killed alone ended with code 1 \(Killed\): ask for smaller sizes"):
+        in_process("sys:exit", "Killed")
