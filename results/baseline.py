@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dartboard.benchmark.errors import InputError
-from dartboard.results.json_lines import write_json
+from dartboard.results.json_lines import from_json, write_json
 from dartboard.results.records import RunKey, RunRecord
 from dartboard.results.rundata import read_run
 
@@ -138,7 +138,7 @@ def read_baseline(path: Path) -> dict[RunKey, Expectation]:
 def _run(values: Mapping[str, Any]) -> tuple[RunKey, Expectation]:
     values = dict(values)
     key = RunKey(**{name: values.pop(name) for name in RunKey._fields})
-    return key, Expectation(**values)
+    return key, from_json(Expectation, values)
 
 
 def differences(

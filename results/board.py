@@ -92,6 +92,11 @@ class Board:
         """From which epoch on the argmax cell stays collapsed, of each search that is not tied."""
         return {run.search: collapse_epoch(self.run.epochs[run.search]) for run in self.trajectories}
 
+    @property
+    def scale_words(self) -> str:
+        """What is said of the scale that its accuracies are drawn on."""
+        return "" if self.best is None else ", on a scale that is logarithmic beyond a tenth of a point"
+
     def diagnostic(self, name: str) -> dict[SearchKey, Mapping[str, Any]]:
         """The values of a diagnostic of the trained supernets, where it was measured."""
         found = {search: of_trained(self.run.diagnostics.get(search, ()), name) for search in self.searches}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dartboard.results.board import Board
@@ -20,60 +20,58 @@ if TYPE_CHECKING:
 
 def matrices(board: Board, verdicts: Sequence[Verdict], names: Names) -> list[Block]:
     """The failures of choices by criterion, and those of supernets by search method."""
-    of_choices = [mode for mode in MODES if mode.scope != "supernet"]
-    of_supernets = [mode for mode in MODES if mode.scope == "supernet"]
-    criteria = [name for name in board.selectors if name not in board.controls]
     choices = _matrix(
         verdicts,
-        of_choices,
-        criteria,
-        lambda verdict: verdict.selector,
-        plot=_plot(
-            names.free(f"failures-{board.slug}"),
-            _takeaway(verdicts, of_choices, "choice"),
-            f"{board.title}: on how many supernets a criterion's choice failed in each way, of those where it can be "
-            "told; the last columns count search methods. Deeper is more often; hatched cannot be told yet.",
-        ),
+        [mode for mode in MODES if mode.scope != "supernet"],
+        {name: [v for v in verdicts if v.selector == name] for name in board.selectors if name not in board.controls},
+        unit="choice",
+        name=names.free(f"failures-{board.slug}"),
+        how=f"{board.title}: on how many supernets a criterion's choice failed in each way, of those where it can be "
+        "told; the last columns count search methods. Deeper is more often; hatched cannot be told yet.",
         corner="criterion",
     )
     supernets = _matrix(
         verdicts,
-        of_supernets,
-        board.searchers,
-        lambda verdict: verdict.searcher,
-        plot=_plot(
-            names.free(f"failures-supernets-{board.slug}"),
-            _takeaway(verdicts, of_supernets, "supernet"),
-            f"{board.title}: how many of a search method's supernets failed in each way, whoever chooses from them, of "
-            "those where it can be told.",
-        ),
+        [mode for mode in MODES if mode.scope == "supernet"],
+        {name: [v for v in verdicts if v.searcher == name] for name in board.searchers},
+        unit="supernet",
+        name=names.free(f"failures-supernets-{board.slug}"),
+        how=f"{board.title}: how many of a search method's supernets failed in each way, whoever chooses from them, of "
+        "those where it can be told.",
         corner="search method",
     )
-    found: list[Block] = [matrix for matrix in (choices, supernets) if matrix.rows]
-    return [*found, _meanings(board, verdicts)]
-
-
-def _plot(name: str, takeaway: str, how: str) -> Plot:
-    def draw(columns: int) -> list[Figure]:  # noqa: ARG001  (in Markdown it is a table)
-        return []
-
-    return Plot(name=name, takeaway=takeaway, how=how, alt="Failure modes", tables=("failures.csv",), draw=draw)
+    return [*(matrix for matrix in (choices, supernets) if matrix.rows), _meanings(board, verdicts)]
 
 
 def _matrix(
     verdicts: Sequence[Verdict],
     modes: Sequence[Mode],
-    names: Sequence[str],
-    name_of: Callable[[Verdict], str | None],
+    verdicts_by_row: Mapping[str, Sequence[Verdict]],
     *,
-    plot: Plot,
+    unit: str,
+    name: str,
+    how: str,
     corner: str,
 ) -> Matrix:
-    rows = []
-    for name in names:
-        squares = [_square([v for v in verdicts if v.mode == mode.key and name_of(v) == name]) for mode in modes]
-        rows.append(Row(label=name, squares=tuple(squares)))
-    return Matrix(plot=plot, corner=corner, columns=tuple(mode.title for mode in modes), rows=tuple(rows))
+    def draw(columns: int) -> list[Figure]:  # noqa: ARG001  (in Markdown it is a table)
+        return []
+
+    return Matrix(
+        plot=Plot(
+            name=name,
+            takeaway=_takeaway(verdicts, modes, unit),
+            how=how,
+            alt="Failure modes",
+            tables=("failures.csv",),
+            draw=draw,
+        ),
+        corner=corner,
+        columns=tuple(mode.title for mode in modes),
+        rows=tuple(
+            Row(label=label, squares=tuple(_square([v for v in mine if v.mode == mode.key]) for mode in modes))
+            for label, mine in verdicts_by_row.items()
+        ),
+    )
 
 
 def _square(verdicts: Sequence[Verdict]) -> Square:

@@ -9,11 +9,11 @@ from dartboard.results import takeaways
 from dartboard.results.aggregate import Chosen, chosen_cells
 from dartboard.results.blame import blame
 from dartboard.results.board import SHARING, Board
+from dartboard.results.contents_searches import landscapes, mixtures, rank_scatters, trajectories
 from dartboard.results.document import Block, Drawn, Plot, Section, Table, Text
 from dartboard.results.judged import undecided
 from dartboard.results.names import Names
 from dartboard.results.records import RunRecord
-from dartboard.results.searches import searches_table
 from dartboard.results.standings import criterion_standings
 from dartboard.results.wording import (
     choosers,
@@ -22,7 +22,6 @@ from dartboard.results.wording import (
     listed,
     metric_words,
     number,
-    seeds,
 )
 
 if TYPE_CHECKING:
@@ -38,10 +37,10 @@ def figures(board: Board, names: Names) -> list[Block | None]:
     return [
         *((_selections(board, names), _blames(board, names), _ranks(board, names)) if done else ()),
         *((_distributions(board, names), _costs(board, names)) if done else ()),
-        _trajectories(board, names),
-        _landscapes(board, names),
-        _rank_scatters(board, names),
-        _mixtures(board, names),
+        trajectories(board, names),
+        landscapes(board, names),
+        rank_scatters(board, names),
+        mixtures(board, names),
         _cells(board, names),
     ]
 
@@ -64,7 +63,7 @@ def _selections(board: Board, names: Names) -> Block:
         name=names.free(f"selection-{board.slug}"),
         takeaway=takeaways.selections(board),
         how="Each mark is the cell chosen from one supernet; a line joins what the criteria chose from the same one. "
-        f"Right is better{_logarithmic(board)}. Controls are below the rule.",
+        f"Right is better{board.scale_words}. Controls are below the rule.",
         alt=f"What each selector's cell is worth. {board.title}",
         tables=("results.csv", "records.csv"),
         draw=draw,
@@ -75,10 +74,6 @@ def _selections(board: Board, names: Names) -> Block:
 def _decided(board: Board) -> list[RunRecord]:
     """The board's records without those whose cell is the tie-break's."""
     return [record for record in board.records if not undecided(record)]
-
-
-def _logarithmic(board: Board) -> str:
-    return "" if board.best is None else ", on a scale that is logarithmic beyond a tenth of a point"
 
 
 def _blames(board: Board, names: Names) -> Block | None:
@@ -199,106 +194,6 @@ def _costs(board: Board, names: Names) -> Block | None:
         draw=draw,
     )
     return Section(title="What it cost", blocks=(plot,))
-
-
-def _trajectories(board: Board, names: Names) -> Block:
-    runs = [run for run in board.trajectories if run.epochs]
-    missing = [str(run.search) for run in board.trajectories if not run.epochs]
-    words = [Text(text=f"No epochs are recorded for {listed(missing)}.")] if missing else []
-    if board.tied:
-        who = listed(str(search) for search in board.tied)
-        words.append(Text(text=f"The mixing weights of {who} are equal on every edge: they have no argmax cell."))
-
-    def draw(columns: int) -> list[Figure]:
-        from dartboard.results.figures_search import trajectories
-
-        return trajectories(
-            runs, board.collapses, metric=board.metric, best=board.best, prior=board.prior, columns=columns
-        )
-
-    plot = Plot(
-        name=names.free(f"trajectory-{board.slug}"),
-        takeaway=takeaways.trajectories(board),
-        how="The truth about the cell with the largest mixing weight on each edge, after each epoch; up is better"
-        f"{_logarithmic(board)}. A cross marks from when on the cell stays collapsed.",
-        alt=f"What the argmax cell is worth after each epoch. {board.title}",
-        tables=("epochs.csv", "searches.csv"),
-        draw=draw,
-    )
-    table = searches_table(board)
-    blocks = (*((plot,) if runs else ()), *((table,) if table else ()), *words)
-    return Section(title="The argmax cell, epoch by epoch", blocks=blocks)
-
-
-def _landscapes(board: Board, names: Names) -> Block | None:
-    found = board.diagnostic("landscape")
-    if not found:
-        return None
-
-    def draw(columns: int) -> list[Figure]:
-        from dartboard.results.figures_search import landscapes
-
-        return landscapes(found, columns=columns)
-
-    plot = Plot(
-        name=names.free(f"landscape-{board.slug}"),
-        takeaway=takeaways.landscapes(found),
-        how="The validation loss of the trained supernet with its architecture moved along random directions.",
-        alt=f"Validation loss around the trained architecture. {board.title}",
-        tables=("diagnostics.csv",),
-        draw=draw,
-    )
-    return Section(title="The landscape around the trained architecture", blocks=(plot,))
-
-
-def _rank_scatters(board: Board, names: Names) -> Block | None:
-    found = board.diagnostic("rank-correlation")
-    if not found:
-        return None
-
-    def draw(columns: int) -> list[Figure]:
-        from dartboard.results.figures_search import rank_scatters
-
-        metric = next((str(values["metric"]) for values in found.values() if "metric" in values), board.metric)
-        return rank_scatters(found, metric=metric, best=board.best if metric == board.metric else None, columns=columns)
-
-    plot = Plot(
-        name=names.free(f"ranking-{board.slug}"),
-        takeaway=takeaways.rank_scatters(found),
-        how="A mark is a sampled cell: its accuracy with the supernet's weights against what the table says of it.",
-        alt=f"Accuracy with inherited weights against the truth. {board.title}",
-        tables=("diagnostics.csv",),
-        draw=draw,
-    )
-    return Section(title="Do inherited weights rank cells?", blocks=(plot,))
-
-
-def _mixtures(board: Board, names: Names) -> Block | None:
-    parts = [plot for searcher in board.searchers if (plot := mixture(board, searcher, names)) is not None]
-    return Section(title="The mixing weights, edge by edge", blocks=tuple(parts)) if parts else None
-
-
-def mixture(board: Board, searcher: str, names: Names) -> Plot | None:
-    """The mixing weights of one search method."""
-    searches = [search for search in board.searches if search.searcher == searcher and board.run.epochs[search]]
-    if not searches:
-        return None
-    epochs = [board.run.epochs[search] for search in searches]
-    lines = f"each line is a seed ({len(searches)})" if len(searches) > 1 else seeds([searches[0].seed])
-
-    def draw(columns: int) -> list[Figure]:
-        from dartboard.results.figures_search import mixtures
-
-        return [mixtures(f"{searcher} on {board.dataset}, {lines}", epochs, columns=columns)]
-
-    return Plot(
-        name=names.free(f"mixture-{board.slug}-{searcher}"),
-        takeaway=f"{searcher}: {takeaways.mixtures(epochs)}",
-        how="The mixing weights of every operation on each edge after each epoch.",
-        alt=f"Mixing weights of {searcher} on {board.dataset} after each epoch",
-        tables=("epochs.csv",),
-        draw=draw,
-    )
 
 
 def _cells(board: Board, names: Names) -> Block | None:

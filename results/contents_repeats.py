@@ -76,7 +76,9 @@ def _takeaway(points: Sequence[BudgetPoint]) -> str:
     for budget in dict.fromkeys((ends[0], ends[-1])) if ends else ():
         first = max((point for point in held if point.budget == budget), key=lambda point: point.accuracy.mean)
         told.append(f"with {budget:,} images `{first.selector}` on {first.searcher} ({first.accuracy.mean:.2f} %)")
-    return f"The best criterion: {listed(told)}." if told else "No criterion was held to a budget."
+    return (
+        f"The best criterion, picked after the fact: {listed(told)}." if told else "No criterion was held to a budget."
+    )
 
 
 def repeats_tables(run: RunData, boards: Sequence[Board]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from dartboard.results.panels import (
     pages_of,
     panels,
     panels_a_page,
+    worth,
     worth_axis,
     wrap,
 )
@@ -51,7 +52,7 @@ def budgets(
             mine = [point for point in points if point.searcher == searcher]
             for selector in distinct(point.selector for point in mine):
                 row = sorted((point for point in mine if point.selector == selector), key=lambda point: point.images)
-                worths = [p.accuracy.mean if best is None else max(best - p.accuracy.mean, 0.0) for p in row]
+                worths = [worth(point.accuracy.mean, best) for point in row]
                 style = marked(marks[selector], hollow=selector in controls)
                 axes.plot(
                     [p.images for p in row], worths, **style, color=marks[selector]["color"], lw=1.0, markersize=5.5

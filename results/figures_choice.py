@@ -26,6 +26,7 @@ from dartboard.results.panels import (
     panels,
     panels_a_page,
     regret_axis,
+    worth,
     worth_axis,
     wrap,
 )
@@ -110,16 +111,13 @@ def selections(
     known = [record.accuracy for record in records if record.accuracy is not None]
     worst = (best or 0.0) - min(known, default=0.0)
 
-    def worth(accuracy: float) -> float:
-        return accuracy if best is None else max(best - accuracy, 0.0)
-
     pages: list[Figure] = []
     for names in pages_of(searchers, panels_a_page(columns)):
         height = row_height * len(selectors) + 0.5
         figure, parts = panels(len(names), width=3.9, height=height, left=1.6, columns=columns)
         for axes, searcher in zip(parts, names, strict=True):
             mine = [
-                (record, rows[record.selector], worth(record.accuracy))
+                (record, rows[record.selector], worth(record.accuracy, best))
                 for record in records
                 if record.searcher == searcher and record.accuracy is not None
             ]
@@ -141,9 +139,9 @@ def selections(
                 )
                 middle = middles.get((searcher, selector))
                 if middle is not None and middle.n > 1:
-                    axes.vlines(worth(middle.value), row - 0.4, row + 0.4, color=INK, linewidth=1.6, zorder=2)
+                    axes.vlines(worth(middle.value, best), row - 0.4, row + 0.4, color=INK, linewidth=1.6, zorder=2)
             if best is not None:
-                axes.axvline(worth(best), **BEST_LINE)
+                axes.axvline(worth(best, best), **BEST_LINE)
             if controls and len(controls) < len(selectors):
                 axes.axhline(len(selectors) - len(controls) - 0.5, color=INK, linewidth=0.8)
             axes.set(title=wrap(searcher, 40), ylim=(len(selectors) - 0.4, -0.6))
@@ -183,9 +181,6 @@ def costs(
     ]
     worst = (best or 0.0) - min((group.accuracy.low for group in groups if group.accuracy), default=0.0)
 
-    def worth(accuracy: float) -> float:
-        return accuracy if best is None else max(best - accuracy, 0.0)
-
     pages: list[Figure] = []
     for names in pages_of(searchers, panels_a_page(columns)):
         figure, parts = panels(len(names), width=4.6, height=2.8, left=0.4, columns=columns)
@@ -195,11 +190,11 @@ def costs(
                 if group.accuracy is None or group.selection_images is None:
                     continue
                 cost, mark = group.selection_images.mean, marks[group.selector]
-                ends = worth(group.accuracy.low), worth(group.accuracy.high)
+                ends = worth(group.accuracy.low, best), worth(group.accuracy.high, best)
                 axes.vlines(cost, *ends, color=mark["color"], linewidth=1.0, alpha=0.7, zorder=1)
                 axes.plot(
                     [cost],
-                    [worth(middles[searcher, group.selector].value)],
+                    [worth(middles[searcher, group.selector].value, best)],
                     **marked(mark, hollow=group.control is not None),
                     linestyle="none",
                     markersize=6.5,

@@ -22,6 +22,7 @@ from dartboard.results.panels import (
     panels,
     panels_a_page,
     seed_lines,
+    worth,
     worth_axis,
     wrap,
 )
@@ -63,9 +64,6 @@ def trajectories(
     worst = (best or 0.0) - min((accuracy for run in runs for accuracy in run.accuracies), default=0.0)
     lines = seed_lines(seeds)
 
-    def worth(accuracy: float) -> float:
-        return accuracy if best is None else max(best - accuracy, 0.0)
-
     pages: list[Figure] = []
     for names in pages_of(searchers, panels_a_page(columns)):
         figure, parts = panels(len(names), width=4.6, height=2.7, left=0.4, columns=columns, sharex=False)
@@ -73,7 +71,7 @@ def trajectories(
             for run in runs:
                 if run.search.searcher == searcher:
                     style = lines[run.search.seed]
-                    values = [worth(accuracy) for accuracy in run.accuracies]
+                    values = [worth(accuracy, best) for accuracy in run.accuracies]
                     axes.plot(run.epochs, values, **style, linewidth=1.5)
                     axes.plot(run.epochs[-1:], values[-1:], color=style["color"], marker="o", markersize=4.5)
                     start = collapses.get(run.search)
@@ -81,9 +79,9 @@ def trajectories(
                         place = run.epochs.index(start)
                         axes.plot([start], [values[place]], **_cross(style["color"]))
             if best is not None:
-                axes.axhline(worth(best), **BEST_LINE)
+                axes.axhline(worth(best, best), **BEST_LINE)
             if prior is not None:
-                axes.axhline(worth(prior), **PRIOR_LINE)
+                axes.axhline(worth(prior, best), **PRIOR_LINE)
             axes.set(title=wrap(searcher, 46))
             epoch_axis(axes, last)
         label = worth_axis(parts[0], "y", metric, best, worst)
@@ -214,7 +212,7 @@ def rank_scatters(
             ]
             axes.plot(
                 [ours for ours, _ in known],
-                [true if best is None else max(best - true, 0.0) for _, true in known],
+                [worth(true, best) for _, true in known],
                 linestyle="none",
                 marker="o",
                 markersize=3.5,

@@ -27,7 +27,7 @@ from dartboard.results.style import COLOURS, OPERATION_COLOURS, shade_colour
 from dartboard.results.svg import arrow_heads, cell_symbol, cell_use, inline_svg
 
 EMBEDDED: Final = 1_000_000
-"""Tables of more bytes than so many are not copied into the page: its links lead to the files beside it."""
+"""Tables of so many characters or more are not copied into the page: its links lead to the files beside it."""
 
 NARROW: Final = 5
 """A matrix of so many columns or fewer has others beside it on a wide screen."""

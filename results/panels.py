@@ -133,6 +133,11 @@ def regret_axis(axes: Axes, which: str, worst: float, *, linear: float = 0.1) ->
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
+def worth(accuracy: float, best: float | None) -> float:
+    """Where an accuracy stands on a `worth_axis`: its regret where the best cell is known, else as it is."""
+    return accuracy if best is None else max(best - accuracy, 0.0)
+
+
 def worth_axis(axes: Axes, which: str, metric: str, best: float | None, worst: float) -> str:
     """Set up the axis of what cells are worth, better ones right or up, and return its label.
 

@@ -129,7 +129,7 @@ def _figure(board: Board, columns: int) -> Figure:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    from dartboard.results.panels import best_handle, legend, panels, seed_lines, worth_axis, wrap
+    from dartboard.results.panels import best_handle, legend, panels, seed_lines, worth, worth_axis, wrap
     from dartboard.results.style import BEST_LINE, styled
 
     @styled
@@ -142,8 +142,8 @@ def _figure(board: Board, columns: int) -> Figure:
             rows = [record for record in board.records if record.ok and record.searcher == search.searcher]
             starts = sorted({e["queries"] for r in rows for e in r.trace if e["queries"] <= search.budget})
             xs = [*starts, search.budget]
-            means = [summary.mean for n in xs if (summary := summarise(accuracy_after(r, n) for r in rows))]
-            values = means if board.best is None else [max(board.best - mean, 0.0) for mean in means]
+            summaries = [summarise(accuracy_after(r, n) for r in rows) for n in xs]
+            values = [worth(summary.mean, board.best) for summary in summaries if summary]
             worst = max(worst, *values)
             axes.step(xs, values, where="post", **lines[place], linewidth=1.5)
         if board.best is not None:

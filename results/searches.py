@@ -14,7 +14,7 @@ from dartboard.results.judged import uniform
 from dartboard.results.records import EpochRecord, SearchKey
 from dartboard.results.wording import number
 
-REFERENCE: Final = "darts-v1"
+PACE: Final = "darts-v1"
 """The search method whose epochs' time is the unit of the others'."""
 
 PARTS: Final = (0.25, 0.5, 0.75, 1.0)
@@ -38,7 +38,7 @@ class Searched:
     collapsed_from: int | None  # see `board.collapse_epoch`
     supernet_accuracy: float | None  # percent, of the mixture on the validation half, in the last epoch
     epoch_seconds: float | None  # the median; a measurement
-    epoch_ratio: float | None  # over that of `REFERENCE` on the same data set and seed
+    epoch_ratio: float | None  # over that of `PACE` on the same data set and seed
     lines: tuple[int, ...]  # of its records
 
     @property
@@ -54,7 +54,7 @@ def searched(board: Board) -> list[Searched]:
     seconds = {search: _epoch_seconds(epochs) for search, epochs in rows.items()}
     found = []
     for search, epochs in rows.items():
-        unit, own = seconds.get(search._replace(searcher=REFERENCE)), seconds[search]
+        unit, own = seconds.get(search._replace(searcher=PACE)), seconds[search]
         tied = uniform(epochs)
         told = () if tied else epochs
         known = [(epoch.accuracies[board.metric], epoch.epoch) for epoch in told if board.metric in epoch.accuracies]
@@ -121,7 +121,7 @@ def searches_table(board: Board) -> Table | None:
     timed = any(row.epoch_ratio is not None for row in found)
     head = (
         *("search method", "seed", "argmax cell", *HEADS, "best (%)", "in epoch", "collapsed from epoch"),
-        *("supernet, validation (%)", "seconds an epoch", *((f"of {REFERENCE}'s",) if timed else ())),
+        *("supernet, validation (%)", "seconds an epoch", *((f"of {PACE}'s",) if timed else ())),
     )
     return Table(head=head, rows=tuple(_row(row, timed) for row in found), title="The searches side by side")
 

@@ -43,7 +43,7 @@ STRENGTHS: Final = {
 """The four strengths of an operation on an edge, in plain words; all in percent or points, larger is better."""
 
 PRIOR: Final = (NONE, POOL, SKIP, CONV1X1, CONV3X3)
-"""The constant order that is said to go a long way; that of the control `prior`."""
+"""The constant order that is said to go a long way, weakest first; that of the control `prior`."""
 
 SPACES: Final = ("all cells", "without none")
 PERCENTILES: Final = (1, 5, 10, 25, 50, 75, 90, 95, 99)

@@ -156,6 +156,11 @@ def test_the_command_creates_a_baseline(folder: Path, baseline: Path, tmp_path: 
         ('{"baseline_version": 1}', "malformed: KeyError"),
         ('{"baseline_version": 1, "runs": [{}]}', "malformed: KeyError"),
         ('{"baseline_version": 1, "runs": [7]}', "malformed: TypeError"),
+        (
+            '{"baseline_version": 1, "runs": [{"searcher": "s", "dataset": "d", "seed": 0, "selector": "m",'
+            ' "status": "ok", "cell": "c", "metric": "m", "accuracy": "high", "table_sha256": null}]}',
+            "accuracy.* cannot be .*high",
+        ),
     ],
 )
 def test_what_is_no_baseline_is_refused(tmp_path: Path, content: str | None, reason: str) -> None:

@@ -6,15 +6,12 @@ from typing import Final
 
 import numpy as np
 
-from dartboard.benchmark.space import CONV1X1, CONV3X3, NONE, POOL, SKIP, E
+from dartboard.benchmark.space import E
 from dartboard.benchmark.strength import rank_agreement
 from dartboard.results.failure_modes.case import NO_MIXTURE, Case, Found, cell_of, no_cell, no_epochs, told, untold
 from dartboard.results.failure_modes.thresholds import Thresholds
 from dartboard.results.judged import uniform
-
-PRIOR_ORDER: Final = (NONE, POOL, SKIP, CONV1X1, CONV3X3)
-"""The constant order of the control `prior`, weakest first."""
-
+from dartboard.results.truth import PRIOR
 
 NO_STRENGTH: Final = ("which operation is truly the strongest on an edge is not recorded", "selector edge-oracle")
 """Why choices cannot be set against the truth, and what to ask for."""
@@ -58,7 +55,7 @@ def magnitude_not_strength(case: Case, limits: Thresholds) -> Found:
     if uniform(case.epochs):
         return untold(*NO_MIXTURE)
     each = rank_agreement(weights, strength)
-    prior = rank_agreement(np.argsort(PRIOR_ORDER)[None].astype(np.float64), strength)
+    prior = rank_agreement(np.argsort(PRIOR)[None].astype(np.float64), strength)
     right, mean = int((weights.argmax(axis=1) == strength.argmax(axis=1)).sum()), float(each.mean())
     evidence = (
         f"Spearman {mean:.2f} on average over the edges ({each.min():.2f} to {each.max():.2f}) between mixing weights "
