@@ -316,7 +316,7 @@ class MethodConfig(TypingProtocol):
 class WeightSharing(ABC):
     """The parts of a method that trains a supernet: not a method, only what all of them would repeat.
 
-    A method gives `mixture` and the two halves of a step, and overrides what else is its own.
+    A method gives `mixture` and the architecture's half of a step, and overrides what else is its own.
 
     Args:
         supernet: the network to train.
@@ -329,6 +329,7 @@ class WeightSharing(ABC):
     def __init__(self, supernet: MixedNetwork, config: MethodConfig, *, generator: torch.Generator) -> None:
         self.supernet, self.config, self.generator = supernet, config, generator
         self.weights = WeightTrainer(supernet, config.protocol)
+        self.architecture: list[Tensor] = []  # what the method trains beside the weights by gradients
 
     @abstractmethod
     def mixture(self) -> Tensor:
@@ -338,9 +339,21 @@ class WeightSharing(ABC):
     def architecture_step(self, train: Batch, valid: Batch) -> Half:
         """Move the architecture; the loss returned is that of `valid`."""
 
-    @abstractmethod
     def weight_step(self, train: Batch) -> Half:
-        """Move the weights; the loss returned is that of `train`."""
+        """Move the weights down the loss of `train` under today's mixture; the loss returned is that of `train`."""
+        return self.descend(train, self.mixture())
+
+    def descend(self, train: Batch, mixture: Tensor) -> Half:
+        """Move the weights down the loss of `train` under `mixture`; its graph matters to the clipped norm only."""
+        if not self.config.protocol.clip_includes_architecture:
+            mixture = mixture.detach()
+        half = evaluate(lambda images: self.supernet(images, mixture), train)
+        self.weights.descend(half.loss, architecture=self.architecture)
+        return half
+
+    def look(self, valid: Batch) -> Half:
+        """For the record: `valid` under today's mixture, normalised by the batch, which no running statistic sees."""
+        return look(lambda images: self.supernet(images, self.mixture(), "batch"), valid)
 
     @property
     def finished(self) -> bool:
@@ -386,7 +399,7 @@ class Bilevel(WeightSharing):
     def __init__(self, supernet: MixedNetwork, config: MethodConfig, *, generator: torch.Generator) -> None:
         super().__init__(supernet, config, generator=generator)
         self.alpha = initial_logits(generator, like=next(supernet.parameters()))  # (E, O)
-        self.architecture: list[Tensor] = [self.alpha]  # all that Adam moves
+        self.architecture = [self.alpha]  # all that Adam moves
         self.adam = architecture_adam(self.architecture, config.protocol)
 
     def mixture(self) -> Tensor:
@@ -398,18 +411,6 @@ class Bilevel(WeightSharing):
         with frozen(self.weights.parameters):
             half = evaluate(lambda images: self.supernet(images, mixture), valid)
         step_with(self.adam, self.architecture, torch.autograd.grad(half.loss, self.architecture))
-        return half
-
-    def weight_step(self, train: Batch) -> Half:
-        """Move the weights down the loss of `train` under today's mixture."""
-        return self.descend(train, self.mixture())
-
-    def descend(self, train: Batch, mixture: Tensor) -> Half:
-        """Move the weights down the loss of `train` under `mixture`; its graph matters to the clipped norm only."""
-        if not self.config.protocol.clip_includes_architecture:
-            mixture = mixture.detach()
-        half = evaluate(lambda images: self.supernet(images, mixture), train)
-        self.weights.descend(half.loss, architecture=self.architecture)
         return half
 
     def state_dict(self) -> dict[str, Any]:

@@ -47,7 +47,6 @@ from dartboard.searchers._training import (
     Protocol,
     architecture_adam,
     evaluate,
-    look,
     step_with,
 )
 
@@ -222,7 +221,7 @@ class DrNas(Bilevel):
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (first order sees no training batch)
         """α ← Adam(∇_α [L_val(w, θ) + λ d(β, 1)]), the loss returned being L_val; a look while α rests."""
         if self.warming:
-            return look(lambda images: self.supernet(images, self.mixture(), "batch"), valid)
+            return self.look(valid)
         beta = self.beta()
         theta = spread(draw(beta, self.generator), self.left)
         half = evaluate(lambda images: self.supernet(images, theta), valid)

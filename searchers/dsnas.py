@@ -35,7 +35,6 @@ from dartboard.searchers._training import (
     Protocol,
     evaluate,
     gumbel,
-    look,
     one_hot_of_largest,
     step_with,
 )
@@ -91,7 +90,7 @@ class Dsnas(Bilevel):
 
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (nothing is trained here)
         """Look at the validation batch."""
-        return look(lambda images: self.supernet(images, self.mixture(), "batch"), valid)
+        return self.look(valid)
 
     def weight_step(self, train: Batch) -> Half:
         """Weights and logits, from one pass over the training batch."""

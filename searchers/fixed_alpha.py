@@ -29,9 +29,7 @@ from dartboard.searchers._training import (
     Half,
     Protocol,
     WeightSharing,
-    evaluate,
     initial_logits,
-    look,
 )
 
 
@@ -70,13 +68,7 @@ class FixedAlpha(WeightSharing):
 
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (nothing is trained here)
         """Look at the validation batch."""
-        return look(lambda images: self.supernet(images, self.mixture(), "batch"), valid)
-
-    def weight_step(self, train: Batch) -> Half:
-        """w ← SGD(∇_w L_train(w, α₀))."""
-        half = evaluate(lambda images: self.supernet(images, self.mixture()), train)
-        self.weights.descend(half.loss)
-        return half
+        return self.look(valid)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Searcher.state_dict`."""

@@ -107,6 +107,7 @@ class Gaea(WeightSharing):
         theta = torch.ones(E, O, dtype=like.dtype, device=like.device)
         theta[:, NONE] = float(not config.exclude_none)
         self.theta = nn.Parameter(theta / theta.sum(-1, keepdim=True))  # (E, O)
+        self.architecture = [self.theta]
 
     def mixture(self) -> Tensor:
         """(E, O): θ itself."""
@@ -136,14 +137,6 @@ class Gaea(WeightSharing):
                 gradient = gradient + config.entropy * entropic_gradient(self.theta)
             rate = config.protocol.architecture_learning_rate
             self.theta.copy_(exponentiated_step(self.theta, gradient, rate, smallest=config.smallest))
-        return half
-
-    def weight_step(self, train: Batch) -> Half:
-        """w ← SGD(∇_w L_train(w, θ))."""
-        counted = self.config.protocol.clip_includes_architecture
-        mixture = self.mixture() if counted else self.mixture().detach()
-        half = evaluate(lambda images: self.supernet(images, mixture), train)
-        self.weights.descend(half.loss, architecture=[self.theta])
         return half
 
     def state_dict(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.double_backward import TwiceDifferentiable
 from dartboard.benchmark.errors import InputError
-from dartboard.searchers._training import Bilevel, Half, Protocol, evaluate, look, resolve_protocol, step_with
+from dartboard.searchers._training import Bilevel, Half, Protocol, evaluate, resolve_protocol, step_with
 
 OWN_PROTOCOL: Mapping[str, Mapping[str, Any]] = {
     "autodl": {
@@ -114,7 +114,7 @@ class IDarts(Bilevel):
     def architecture_step(self, train: Batch, valid: Batch) -> Half:
         """α ← Adam(g) if T weight steps were made; else a look at the validation batch."""
         if self.inner_done < self.config.inner_steps:
-            return look(lambda images: self.supernet(images, self.mixture(), "batch"), valid)
+            return self.look(valid)
         self.inner_done = 0
         gradient, half = self.hypergradient(train, valid)
         step_with(self.adam, [self.alpha], [gradient])

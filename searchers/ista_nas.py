@@ -115,7 +115,8 @@ class IstaNas(WeightSharing):
         self.matrices = uniform(generator, like.new_empty(E, config.dimension, O))  # A
         start = 1e-3 * torch.randn(E, config.dimension, generator=generator, dtype=torch.float64)
         self.compressed = nn.Parameter(start.to(dtype=like.dtype).to(like.device))  # b (E, m)
-        self.adam = architecture_adam([self.compressed], config.protocol)
+        self.architecture = [self.compressed]
+        self.adam = architecture_adam(self.architecture, config.protocol)
 
     @torch.no_grad()
     def recovered(self) -> Tensor:
@@ -152,12 +153,7 @@ class IstaNas(WeightSharing):
         if self.config.explore:
             elsewhere = uniform(self.generator, support[:, :1]) < self.config.explore
             support = torch.where(elsewhere, one_hot_of_largest(uniform(self.generator, support)), support)
-        mixture = self.weigh(support)
-        if not self.config.protocol.clip_includes_architecture:
-            mixture = mixture.detach()
-        half = evaluate(lambda images: self.supernet(images, mixture), train)
-        self.weights.descend(half.loss, architecture=[self.compressed])
-        return half
+        return self.descend(train, self.weigh(support))
 
     def state_dict(self) -> dict[str, Any]:
         """See `Searcher.state_dict`."""

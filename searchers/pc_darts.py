@@ -31,7 +31,7 @@ from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.partial import PartialSupernet
 from dartboard.benchmark.space import E
 from dartboard.benchmark.supernet import Supernet, SupernetConfig
-from dartboard.searchers._training import PROTOCOLS, Bilevel, Half, Protocol, architecture_adam, look
+from dartboard.searchers._training import PROTOCOLS, Bilevel, Half, Protocol, architecture_adam
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,5 +90,5 @@ class PcDarts(Bilevel):
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (first order sees no training batch)
         """(α, β) ← Adam(∇ L_val(w, α, β)), or a look at the validation batch while the weights warm up."""
         if self.warming:
-            return look(lambda images: self.supernet(images, self.mixture(), "batch"), valid)
+            return self.look(valid)
         return self.first_order(valid, self.mixture())

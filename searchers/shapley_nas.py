@@ -39,9 +39,7 @@ from dartboard.searchers._training import (
     Half,
     Protocol,
     WeightSharing,
-    evaluate,
     initial_logits,
-    look,
     resolve_protocol,
 )
 
@@ -151,7 +149,7 @@ class ShapleyNas(WeightSharing):
 
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (no training batch is needed)
         """Look at the validation batch; in the epoch's first steps, under every coalition of a sample."""
-        half = look(lambda images: self.supernet(images, self.mixture(), "batch"), valid)
+        half = self.look(valid)
         if self.batches_left:
             half = half._replace(images=half.images + self.measure(valid))
             self.batches_left -= 1
@@ -174,12 +172,6 @@ class ShapleyNas(WeightSharing):
         size = torch.linalg.vector_norm(self.momentum) if config.variant == "paper" else torch.ones_like(alpha[0, 0])
         self.alpha = alpha + config.step_size * _divided(self.momentum, size)
         return len(kept) * len(valid.labels)
-
-    def weight_step(self, train: Batch) -> Half:
-        """w ← SGD(∇_w L_train(w, α))."""
-        half = evaluate(lambda images: self.supernet(images, self.mixture()), train)
-        self.weights.descend(half.loss)
-        return half
 
     def state_dict(self) -> dict[str, Any]:
         """See `Searcher.state_dict`; between epochs no sample is under way."""

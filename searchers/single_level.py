@@ -29,7 +29,6 @@ from dartboard.searchers._training import (
     Half,
     Protocol,
     evaluate,
-    look,
     step_result,
     step_with,
 )
@@ -77,7 +76,7 @@ class SingleLevel(Bilevel):
 
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (nothing is trained here)
         """Look at the validation batch."""
-        return look(lambda images: self.supernet(images, self.mixture(), "batch"), valid)
+        return self.look(valid)
 
     def move(self, loss: Tensor) -> None:
         """w ← SGD(∇_w L), α ← Adam(∇_α L)."""

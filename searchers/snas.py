@@ -34,7 +34,6 @@ from dartboard.searchers._training import (
     evaluate,
     gumbel,
     linear,
-    look,
     step_with,
 )
 
@@ -87,7 +86,7 @@ class Snas(Bilevel):
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (first order sees no training batch)
         """α ← Adam(∇_α L_val(w, Z)); on a single level, a look at the validation batch."""
         if self.config.level == "single":
-            return look(lambda images: self.supernet(images, self.mixture(), "batch"), valid)
+            return self.look(valid)
         return self.first_order(valid, self.draw())
 
     def weight_step(self, train: Batch) -> Half:

@@ -28,7 +28,7 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.supernet import MixedNetwork
-from dartboard.searchers._training import PROTOCOLS, Half, Protocol, WeightSharing, evaluate, look
+from dartboard.searchers._training import PROTOCOLS, Half, Protocol, WeightSharing, look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,4 @@ class Spos(WeightSharing):
 
     def weight_step(self, train: Batch) -> Half:
         """w ← SGD(∇_w L_train(w, h))."""
-        cell = uniform_cell(self.generator, self.uniform)
-        half = evaluate(lambda images: self.supernet(images, cell), train)
-        self.weights.descend(half.loss)
-        return half
+        return self.descend(train, uniform_cell(self.generator, self.uniform))

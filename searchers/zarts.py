@@ -192,6 +192,7 @@ class Zarts(WeightSharing):
     def __init__(self, supernet: MixedNetwork, config: Config, *, generator: torch.Generator) -> None:
         super().__init__(supernet, config, generator=generator)
         self.alpha = initial_logits(generator, like=next(supernet.parameters()))  # (E, O)
+        self.architecture = [self.alpha]
         self.seen: list[Batch] = []  # by the weights, since α last moved or the epoch began
         self.warming = False
         self.radius = 0.0
@@ -214,7 +215,7 @@ class Zarts(WeightSharing):
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (its batches are those seen before)
         """An update of α if M weight steps were made; else a look at the validation batch."""
         if len(self.seen) < self.config.inner_steps:
-            return look(lambda images: self.supernet(images, self.mixture(), "batch"), valid)
+            return self.look(valid)
         see = evaluate if self.config.variant == "mgs" else look  # only it takes a gradient
         half = see(lambda images: self.supernet(images, self.mixture(), "batch"), valid)
         pushed = len(valid.labels) + sum(len(batch.labels) for batch in self.seen)  # of one f
@@ -274,10 +275,7 @@ class Zarts(WeightSharing):
 
     def weight_step(self, train: Batch) -> Half:
         """w ← SGD(∇_w L_train(w, α)); the batch is remembered for f."""
-        counted = self.config.protocol.clip_includes_architecture
-        mixture = self.mixture() if counted else self.mixture().detach()
-        half = evaluate(lambda images: self.supernet(images, mixture), train)
-        self.weights.descend(half.loss, architecture=[self.alpha])
+        half = super().weight_step(train)
         if not self.warming:
             self.seen.append(train)
         return half
