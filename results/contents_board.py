@@ -128,7 +128,7 @@ def _control_words(rows: Sequence[Group]) -> str:
     truth = list(dict.fromkeys(f"`{group.selector}`" for group in rows if group.control == "truth"))
     parts = []
     if blind:
-        parts.append(f"{listed(blind)} never {'look' if len(blind) > 1 else 'looks'} at the supernet")
+        parts.append(f"{listed(blind)} {'tell' if len(blind) > 1 else 'tells'} nothing of the supernet")
     if truth:
         parts.append(f"{listed(truth)} {'read' if len(truth) > 1 else 'reads'} the table instead")
     return f"Not criteria, but what a criterion is measured by: {'; '.join(parts)}."
