@@ -45,7 +45,7 @@ def repeats_section(board: Board) -> Section | None:
 
 def budget_section(board: Board, names: Names) -> Section | None:
     """Accuracy against budget; None where no budget was set, or there is but one point of each selector."""
-    points = budget_points(board.records, _of(board))
+    points = drawn(budget_points(board.records, _of(board)))
     several = {point.selector for point in points if sum(p.selector == point.selector for p in points) > 1}
     if not any(point.budget is not None and point.selector in several for point in points):
         return None
@@ -59,8 +59,10 @@ def budget_section(board: Board, names: Names) -> Section | None:
     plot = Plot(
         name=names.free(f"budget-{board.slug}"),
         takeaway=_takeaway(points),
-        how="A mark is the mean over supernets, each of them the mean over its repeats; a line joins what one selector "
-        "did with its budgets. Who looks at no image stands at 0.",
+        how="A mark is the mean over supernets, each of them the mean over its repeats, and its bar goes from the "
+        "worst of them to the best; a line joins what one selector did with its budgets, on the same supernets. Who "
+        "looks at no image stands at 0, a control with a dotted line across. Where there are too many lines for one "
+        "panel, those of the selectors that do best with the most images come first.",
         alt=f"Accuracy against the images that a selector was allowed to push. {board.title}",
         tables=("budgets.csv",),
         draw=draw,
@@ -68,17 +70,35 @@ def budget_section(board: Board, names: Names) -> Section | None:
     return Section(title="What a budget buys", blocks=(plot,))
 
 
+def drawn(points: Sequence[BudgetPoint]) -> list[BudgetPoint]:
+    """The points of a picture: of a search method, those of as many supernets as the widest budget was tried on.
+
+    A line would otherwise join means over different supernets. A selector that looks at no image has one point.
+    """
+    kept: dict[tuple[str, str, int | str | None], BudgetPoint] = {}
+    for point in points:
+        held = [p.accuracy.n for p in points if p.searcher == point.searcher and p.budget is not None and p.images]
+        if not point.images or not held or point.accuracy.n == max(held):
+            key = (point.searcher, point.selector, point.budget if point.images else "none")
+            before = kept.get(key)
+            if before is None or point.accuracy.n > before.accuracy.n:
+                kept[key] = point
+    return list(kept.values())
+
+
 def _takeaway(points: Sequence[BudgetPoint]) -> str:
     """Which criterion is best with the smallest and with the largest budget that any was held to."""
-    held = [point for point in points if point.control is None and point.budget is not None]
+    held = [point for point in points if point.control is None and point.budget is not None and point.images]
     ends = sorted({point.budget for point in held if point.budget is not None})
     told = []
     for budget in dict.fromkeys((ends[0], ends[-1])) if ends else ():
         first = max((point for point in held if point.budget == budget), key=lambda point: point.accuracy.mean)
         told.append(f"with {budget:,} images `{first.selector}` on {first.searcher} ({first.accuracy.mean:.2f} %)")
-    return (
-        f"The best criterion, picked after the fact: {listed(told)}." if told else "No criterion was held to a budget."
-    )
+    if not told:
+        return "No criterion was held to a budget."
+    idle = max((p for p in points if p.control and not p.images), key=lambda p: p.accuracy.mean, default=None)
+    beside = "" if idle is None else f" Without an image the control `{idle.selector}` has {idle.accuracy.mean:.2f} %."
+    return f"The best criterion, picked after the fact: {listed(told)}.{beside}"
 
 
 def repeats_tables(run: RunData, boards: Sequence[Board]) -> dict[str, str]:

@@ -14,19 +14,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from dartboard.benchmark.space import Cell
 from dartboard.harness.checkpoints import FileJournal
 from dartboard.harness.cli import main
 from dartboard.harness.search_run import SearchRun
 from dartboard.harness.toys import BATCH, toy_images
+from dartboard.results.aggregate import summarise
 from dartboard.results.board import boards
-from dartboard.results.contents_repeats import budget_section, repeats_section, repeats_tables
+from dartboard.results.contents_repeats import budget_section, drawn, repeats_section, repeats_tables
 from dartboard.results.document import Plot, Table
+from dartboard.results.figures_budget import budgets
 from dartboard.results.names import Names
-from dartboard.results.panels import save
+from dartboard.results.panels import distinct, save
 from dartboard.results.records import RunRecord, SearchKey, read_header, write_header
 from dartboard.results.repeats import (
+    BudgetPoint,
     RepeatRecord,
     append_repeat,
     budget_points,
@@ -38,6 +42,7 @@ from dartboard.results.repeats import (
     summarise_repeats,
 )
 from dartboard.results.rundata import read_run
+from dartboard.results.style import selector_marks
 from dartboard.selectors.leave_one_out import LeaveOneOut
 
 ONE, OTHER = (str(Cell((a, 1, 2, 3, 4, 1))) for a in (1, 2))  # they differ on one edge of six
@@ -240,11 +245,48 @@ def test_budgets_make_a_curve(folder: Path) -> None:
     (plot,) = (block for block in section.blocks if isinstance(block, Plot))
     assert "with 960 images `leave-one-out`" in plot.takeaway
     (figure,) = plot.draw(2)
-    (line,) = (line for line in figure.axes[0].lines if len(line.get_xdata()) > 1)
+    (line,) = (line for line in figure.axes[0].lines if len(line.get_xdata()) > 1 and line.get_linestyle() == "-")
     points = [point for point in budget_points(board.records, board.run.repeats) if point.selector == "leave-one-out"]
     np.testing.assert_allclose(line.get_xdata(), [960, 1920, 2880])  # the run's own, without a budget, among them
     np.testing.assert_allclose(line.get_ydata(), [(board.best or 0) - point.accuracy.mean for point in points])
     save(figure, folder / "budget.png")
+
+
+def point(selector: str, budget: int | None, images: float, accuracies: list[float], **told: Any) -> BudgetPoint:
+    """A point of a picture, over so many supernets."""
+    accuracy = summarise(accuracies)
+    assert accuracy is not None
+    given: dict[str, Any] = {"searcher": "s", "dataset": "d", "control": None, "failed": 0, **told}
+    return BudgetPoint(selector=selector, budget=budget, images=images, accuracy=accuracy, **given)
+
+
+def test_a_line_joins_means_over_the_same_supernets() -> None:
+    """Points of fewer or more supernets than the widest budget was tried on are left out; without images, one is left."""
+    wide, whole = point("a", 10, 10, [90.0, 91.0]), point("a", 20, 20, [90.0, 92.0])
+    idle = point("i", None, 0, [80.0, 82.0, 84.0], control="blind")
+    others = [
+        point("a", 15, 15, [95.0]),
+        point("a", None, 99, [95.0, 95.0, 95.0]),
+        point("i", 10, 0, [80.0, 82.0], control="blind"),
+    ]
+    assert drawn([wide, *others, whole, idle]) == [wide, idle, whole]
+    assert drawn([others[1]]) == [others[1]]
+
+
+def test_many_lines_have_several_panels() -> None:
+    """Eight lines to a panel, the best with the most images first; a control without images has a line across each."""
+    rows = [point(f"c{n}", b, b, [80.0 + n, 82.0 + n]) for n in range(9) for b in (10, 20)]
+    rows += [point("p", None, 0, [85.0, 85.0], control="blind"), point("m", None, 0, [84.0, 86.0])]
+    marks = selector_marks(distinct(row.selector for row in rows))
+    (figure,) = budgets(rows, marks, metric="cifar10/test/200", best=94.0)
+    curves = [[line for line in axes.lines if len(line.get_xdata()) == 2] for axes in figure.axes]
+    assert [axes.get_title() for axes in figure.axes] == ["s, 1 of 2", "s, 2 of 2"]
+    first, second = ([list(line.get_ydata()) for line in lines if line.get_linestyle() == "-"] for lines in curves)
+    assert first == [[94.0 - (81 + n)] * 2 for n in range(8, 0, -1)]
+    assert second == [[94.0 - 81] * 2]
+    for lines in curves:
+        assert [list(line.get_ydata()) for line in lines if line.get_linestyle() == ":"] == [[9.0, 9.0]]
+    assert len(budgets(rows, marks, metric="cifar10/test/200", best=None, columns=1)) == 2
 
 
 def test_a_budget_and_a_part_of_one_size_keep_their_progress_apart(
@@ -296,6 +338,23 @@ def test_a_run_of_yardsticks_alone_has_nothing_to_repeat(folder: Path, capsys: p
     assert "read the table and nothing else" in capsys.readouterr().err
 
 
+def test_a_supernet_that_cannot_be_had_is_told_and_the_next_has_its_turn(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A damaged checkpoint is one line, without torch's advice on how to load it all the same, and exit code 1."""
+    first = next(folder.glob("searches/*seed0"))
+    shutil.copytree(first, folder / "searches" / "darts-v1--digits--seed1")
+    torch.save({"x": Path("/")}, first / "checkpoint.pt")
+    header = read_header(folder)
+    assert header is not None
+    write_header(folder, replace(header, seeds=(0, 1)))
+    assert call("select", str(folder), "--repeat", "1", "--selector", "magnitude") == 1
+    assert [(record.seed, record.status) for record in read_repeats(folder)] == [(1, "ok")]
+    told = capsys.readouterr().err.splitlines()
+    assert "seed 0: failed: InputError: " in told[0]
+    assert "checkpoint.pt is not a checkpoint of ours (UnpicklingError: Weights only load failed): remove it" in told[0]
+
+
 def test_one_supernet_is_held_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the next search is begun, the one before is gone, with its images and its supernet."""
     shutil.copytree(
@@ -323,7 +382,7 @@ def test_without_checkpoints_one_line_says_so(folder: Path, capsys: pytest.Captu
     next(folder.glob("searches/*/checkpoint.pt")).unlink()
     assert call("select", str(folder), "--repeat", "1") == 2
     told = capsys.readouterr().err.splitlines()
-    assert "its checkpoint is gone" in told[0]
+    assert "darts-v1 on digits, seed 0: it keeps no checkpoint" in told[0]
     assert "keeps no trained supernet" in told[-1]
     assert not repeats_path(folder).exists()
 
