@@ -68,7 +68,7 @@ def published_step(searcher: DartsV1, train: Batch, valid: Batch) -> None:
     weights = searcher.weights.parameters
     for batch, optimizer in ((valid, searcher.adam), (train, searcher.weights.sgd)):
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(searcher.supernet(batch.images, searcher.mixture()), batch.labels).backward()  # type: ignore[no-untyped-call]  # torch has no type
+        torch.autograd.backward(F.cross_entropy(searcher.supernet(batch.images, searcher.mixture()), batch.labels))
         if optimizer is searcher.weights.sgd:
             nn.utils.clip_grad_norm_(weights, searcher.config.protocol.gradient_clip)
         optimizer.step()

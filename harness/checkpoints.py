@@ -44,7 +44,8 @@ def load_state(path: Path, device: torch.device, *, remedy: str = RETRY) -> dict
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # noqa: BLE001  (whatever a damaged file makes of the reader)
-        raise InputError(f"{path} is not a checkpoint of ours ({' '.join(str(error).split())}): {remedy}") from None
+        told = one_line(error).partition(". ")[0]  # torch goes on at length, and on how to load it all the same
+        raise InputError(f"{path} is not a checkpoint of ours ({told}): {remedy}") from None
     return state
 
 

@@ -6,11 +6,12 @@ seed and the epoch's number, so nothing random needs to be kept, and on a CPU th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -63,6 +64,14 @@ class Outcome:
 
     ok: int
     failed: int
+    unmeasured: int = 0  # supernets whose runs have their records, and that could not be had to be measured
+
+
+class Revisited(NamedTuple):
+    """How many trained supernets were gone back to."""
+
+    visited: int
+    failed: int  # besides: they could not be had, or could not be dealt with
 
 
 class Engine:
@@ -104,8 +113,9 @@ class Engine:
         self.versions: dict[str, Any] = versions()
         self.ok: set[RunKey] = set()  # the runs that have a cell
         self.failed: set[RunKey] = set()  # the runs whose record is an error
+        self.unmeasured = 0
 
-    @property
+    @cached_property
     def keys(self) -> list[RunKey]:
         """Every run of the grid, in order."""
         pairs = [(searcher.label, selector) for searcher in self.searchers for selector in self.selectors]
@@ -129,8 +139,11 @@ class Engine:
                         self._search_and_select(searcher, dataset, seed)
                     for search in self.query_searches:
                         self._query(search, dataset, seed)
-        asked = set(self.keys)
-        return Outcome(ok=len(self.ok & asked), failed=len(self.failed & asked))
+        return Outcome(
+            ok=len(self.ok.intersection(self.keys)),
+            failed=len(self.failed.intersection(self.keys)),
+            unmeasured=self.unmeasured,
+        )
 
     def diagnose(self) -> int:
         """Measure what is asked for and has no record, of those supernets of the folder whose search is over.
@@ -141,23 +154,32 @@ class Engine:
         Raises:
             InputError: when the folder's records came about otherwise.
         """
-        failed = 0
         with locked(self.folder, self.listener.end):
             old, new = recorded_header(self.folder), self.header()
             write_header(self.folder, with_diagnostics(old, new))
-            for dataset in self.grid.datasets:
-                for seed in self.grid.seeds:
-                    for searcher in self.searchers:
-                        run = SearchRun(self, searcher, dataset, seed)
-                        try:
-                            if run.complete:
-                                run.diagnose(run.search())
-                            elif run.folder.exists():
-                                self.listener.end(f"{run.key}: its search is not over; `dartboard run` goes on with it")
-                        except Exception as error:  # noqa: BLE001  (one supernet; the others are measured)
-                            failed += 1
-                            self.listener.end(f"{run.key}: failed: {one_line(error)}")
-        return failed
+            return self.revisit(lambda run: run.diagnose(run.search())).failed
+
+    def revisit(self, visit: Callable[[SearchRun], None]) -> Revisited:
+        """Show `visit` each search of the grid whose supernet is trained and kept; the listener is told of the others.
+
+        One that cannot be had, or over which `visit` fails, is told of, and the next has its turn.
+        """
+        visited = failed = 0
+        for dataset in self.grid.datasets:
+            for seed in self.grid.seeds:
+                for searcher in self.searchers:
+                    run = SearchRun(self, searcher, dataset, seed)  # one at a time: each holds a supernet and images
+                    try:
+                        lacking = run.lacking
+                        if lacking is None:
+                            visit(run)
+                            visited += 1
+                        else:
+                            self.listener.end(f"{run.key}: {lacking}")
+                    except Exception as error:  # noqa: BLE001  (one supernet of many)
+                        failed += 1
+                        self.listener.end(f"{run.key}: failed: {one_line(error)}")
+        return Revisited(visited, failed)
 
     def _search_and_select(self, searcher: PreparedSearcher, dataset: Dataset, seed: int) -> None:
         search = SearchKey(searcher.label, dataset.label, seed)
@@ -173,6 +195,7 @@ class Engine:
             self.listener.end(f"{search}: failed: {one_line(error)}")
             for label in left:
                 self._append(run, label, error=error)
+            self.unmeasured += not left
             return
         for label in left:
             try:
@@ -207,8 +230,8 @@ class Engine:
         )
 
     def _tell(self) -> None:
-        asked = set(self.keys)
-        self.listener.runs(len((self.ok | self.failed) & asked), len(asked))
+        done = self.ok | self.failed
+        self.listener.runs(len(done.intersection(self.keys)), len(self.keys))
 
     def _append(
         self,

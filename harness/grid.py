@@ -344,6 +344,8 @@ def ask_diagnostics(which: str, settings: Sequence[str], preset: str) -> tuple[A
     """
     content: dict[str, Any] = {}
     for setting in settings:
+        if len(_parts(setting)) != 2:
+            raise InputError(f"a setting is NAME.OPTION=VALUE, like rank-correlation.cells=1000; got {setting!r}")
         _put(content, f"diagnostic.{setting}")
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)

@@ -132,8 +132,11 @@ class Reselection:
         self.ok: set[RepeatKey] = set()
         self.failed: set[RepeatKey] = set()
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Select whatever has no record yet.
+
+        Returns:
+            How many supernets could not be had; the listener is told of each.
 
         Raises:
             InputError: when the folder's records came about otherwise, or none of its trained supernets is left.
@@ -143,27 +146,13 @@ class Reselection:
             engine.header()  # so that another table, other images or other options are refused
             for record in read_repeats(engine.folder):
                 (self.ok if record.ok else self.failed).add(record.key)
-            found = 0
-            for dataset in engine.grid.datasets:
-                for seed in engine.grid.seeds:
-                    for searcher in engine.searchers:
-                        run = SearchRun(engine, searcher, dataset, seed)  # one at a time: each holds a supernet
-                        if self._there(run):
-                            found += 1
-                            self._repeat(run)
-            if not found:
+            visited, lost = engine.revisit(self._repeat)
+            if not visited and not lost:
                 raise InputError(
                     f"{str(engine.folder)!r} keeps no trained supernet (searches/*/checkpoint.pt) of those asked for:"
                     " `dartboard run` trains them anew in a folder of its own"
                 )
-
-    def _there(self, run: SearchRun) -> bool:
-        if run.complete:
-            return True
-        kept = (run.folder / "checkpoint.pt").is_file()
-        told = "its search is not over; `dartboard run` goes on with it" if kept else "its checkpoint is gone"
-        self.engine.listener.end(f"{run.key}: {told}")
-        return False
+            return lost
 
     def _repeat(self, run: SearchRun) -> None:
         """All repeats on one trained supernet."""

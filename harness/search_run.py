@@ -198,10 +198,12 @@ class SearchRun:
         return 100 * int(correct) / len(valid)
 
     @property
-    def complete(self) -> bool:
-        """Whether the search is over, and its trained supernet kept."""
+    def lacking(self) -> str | None:
+        """Why there is no trained supernet to go back to, in words; None: there is one."""
         state = load_state(self.folder / "checkpoint.pt", torch.device("cpu"))
-        return state is not None and "valid_accuracy" in state
+        if state is None:
+            return "it keeps no checkpoint"
+        return None if "valid_accuracy" in state else "its search is not over; `dartboard run` goes on with it"
 
     def _diagnose_epoch(self, searcher: Searcher, mixture: NDArray[np.float64], trajectory: list[Any]) -> None:
         """Measure what is asked for of the epoch that is just over."""

@@ -373,5 +373,5 @@ def _global_seed(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.random.set_rng_state(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
+        np.random.set_state(states[1])  # noqa: NPY002  (as it was)
         random.setstate(states[2])

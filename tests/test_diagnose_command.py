@@ -129,6 +129,8 @@ def test_settings_that_nothing_heeds_are_refused(finished: Path) -> None:
         dartboard("diagnose", str(finished), "--diagnostics", "mixture", "--set", "landscape.images=3")
     with pytest.raises(InputError, match=r"measures nothing: --set landscape\.images=3 has no use"):
         dartboard("diagnose", str(finished), "--diagnostics", "none", "--set", "landscape.images=3")
+    with pytest.raises(InputError, match=r"a setting is NAME\.OPTION=VALUE, like .*; got 'images=3'"):
+        dartboard("diagnose", str(finished), "--set", "images=3")
     for option in (("--device", "cpu"), ("--retry-failed",), ("--plugin", "mine.py")):
         with pytest.raises(InputError, match=f"measures nothing: {option[0]} has no use"):
             dartboard("diagnose", str(finished), "--diagnostics", "none", *option)
@@ -137,13 +139,22 @@ def test_settings_that_nothing_heeds_are_refused(finished: Path) -> None:
 def test_a_checkpoint_of_another_version_is_named_and_the_others_are_measured(tmp_path: Path) -> None:
     """What it holds does not fit the searcher: one line names the file, and the next supernet has its turn."""
     run(tmp_path, "--seeds", "0-1", "--diagnostics", "none")
-    save_state(tmp_path / "searches" / SEARCH / "checkpoint.pt", {"epoch": 2, "valid_accuracy": 50.0})
+    path = tmp_path / "searches" / SEARCH / "checkpoint.pt"
+    save_state(path, {"epoch": 2, "valid_accuracy": 50.0})
     told = dartboard("diagnose", str(tmp_path), "--diagnostics", "mixture", "--device", "cpu")
     assert told.exit_code == 1
     assert re.search(r"seed 0: failed: .*checkpoint\.pt does not fit this version of darts-v1 .*remove it", told.stderr)
     assert len(told.stderr.splitlines()) == 2
     measured = read_diagnostics(tmp_path / "searches" / SEARCH.replace("seed0", "seed1"))
     assert [record.epoch for record in measured] == [1, 2]
+    sizes = [part for key in ("train", "valid") for part in ("--set", f"images.{key}_images=32")]
+    chosen = ["--searcher", "darts-v1", "--selector", "magnitude", "--seeds", "0-1", "--diagnostics", "mixture", *sizes]
+    again = dartboard("run", "smoke", "--out", str(tmp_path), "--no-report", "--device", "cpu", *chosen)
+    assert again.exit_code == 1
+    assert "1 supernets could not be measured" in again.stderr
+    path.unlink()
+    told = dartboard("diagnose", str(tmp_path), "--diagnostics", "mixture", "--device", "cpu")
+    assert "darts-v1 on digits, seed 0: it keeps no checkpoint" in told.stderr
 
 
 def test_a_diagnostic_that_changes_the_supernet_ends_in_a_line(

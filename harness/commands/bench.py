@@ -36,7 +36,7 @@ TAKES: Final = {
 
 
 @click.command(epilog="Example: dartboard bench step --against reference --channels 8 --cells-per-stage 1")
-@click.argument("target", type=click.Choice(list(TAKES)))
+@click.argument("target", metavar="TARGET", type=click.Choice(list(TAKES)))
 @click.option(
     "--against",
     type=click.Choice(["reference", "official"]),

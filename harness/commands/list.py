@@ -142,11 +142,11 @@ KINDS: Final[Mapping[str, Callable[[], list[Row]]]] = {
 
 
 @click.command()
-@click.argument("kind", type=click.Choice([*METHODS, *KINDS]))
+@click.argument("kind", metavar="KIND", type=click.Choice([*METHODS, *KINDS]))
 @plugin_option
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of objects with `name`, `summary` and more.")
 def command(kind: str, plugins: tuple[Path, ...], as_json: bool) -> None:
-    """List all of one KIND, one a line."""
+    """List all of one KIND: searchers, selectors, datasets, presets, tables, grids or diagnostics; one a line."""
     if plugins and kind not in METHODS:
         raise InputError(f"--plugin brings searchers and selectors; it goes with those, not with {kind!r}")
     rows = _methods(kind, plugins) if kind in METHODS else KINDS[kind]()

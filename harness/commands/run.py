@@ -89,8 +89,11 @@ def command(
         for sentence in (line for lines in written.findings.values() for line in lines):
             click.echo(f"- {sentence}", err=True)
         click.echo(f"The report: {written.page}", err=True)
+    if outcome.unmeasured:
+        click.echo(f"{outcome.unmeasured} supernets could not be measured, for the reasons above", err=True)
     if outcome.failed:
         click.echo(
             f"{outcome.failed} runs failed: their records tell why, and --retry-failed tries them again", err=True
         )
+    if outcome.failed or outcome.unmeasured:
         sys.exit(1)

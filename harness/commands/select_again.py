@@ -82,7 +82,7 @@ def command(
     grid = narrowed(grid, searchers=searchers, datasets=datasets, seeds=seeds)
     with listening() as told:
         again = Reselection(Engine(grid, folder, device=device, listener=told, retry_failed=retry_failed), plan)
-        again.run()
+        lost = again.run()
     labels = [method.label for method in chosen]
     wanted = set(asked_keys(again.ok | again.failed, plan, labels))
     searches = {(s.label, d.label, seed) for s in grid.searchers for d in grid.datasets for seed in grid.seeds}
@@ -93,7 +93,7 @@ def command(
         click.echo(json.dumps(told_of, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         click.echo("\n".join(table(pool(scatters))))
-    if any(not record.ok for record in records):
+    if lost or any(not record.ok for record in records):
         sys.exit(1)
 
 
