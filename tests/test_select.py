@@ -261,7 +261,7 @@ def point(selector: str, budget: int | None, images: float, accuracies: list[flo
 
 
 def test_a_line_joins_means_over_the_same_supernets() -> None:
-    """Points of fewer or more supernets than the widest budget was tried on are left out; without images, one is left."""
+    """Points of fewer or more supernets than the widest budget was tried on are out; without images, one is left."""
     wide, whole = point("a", 10, 10, [90.0, 91.0]), point("a", 20, 20, [90.0, 92.0])
     idle = point("i", None, 0, [80.0, 82.0, 84.0], control="blind")
     others = [
