@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dartboard.benchmark.space import CONV1X1, CONV3X3, NONE, POOL, SKIP, Cell
-from dartboard.results.judged import undecided
+from dartboard.results.judged import accuracy_of, undecided
 from dartboard.results.records import EpochRecord, RunKey, RunRecord, SearchKey
 
 COLLAPSED_SKIPS: Final = 4
@@ -121,8 +121,6 @@ class Comparison:
     reference: str
     control: str | None  # the selector's
     difference: Summary  # accuracy minus the reference's, over supernets
-    accuracy: Summary
-    reference_accuracy: Summary
     better: int
     equal: int
     worse: int
@@ -143,13 +141,9 @@ def compare(records: Sequence[Numbered], reference: str) -> list[Comparison]:
             pairs.setdefault((record.dataset, record.selector), []).append(((line, record), other))
     comparisons = []
     for (dataset, selector), matched in pairs.items():
-        accuracies = [record.accuracy or 0.0 for (_, record), _ in matched]
-        references = [record.accuracy or 0.0 for _, (_, record) in matched]
-        gains = [ours - theirs for ours, theirs in zip(accuracies, references, strict=True)]
-        difference, accuracy, theirs = summarise(gains), summarise(accuracies), summarise(references)
+        gains = [accuracy_of(ours) - accuracy_of(theirs) for (_, ours), (_, theirs) in matched]
+        difference = summarise(gains)
         assert difference is not None
-        assert accuracy is not None
-        assert theirs is not None
         comparisons.append(
             Comparison(
                 dataset=dataset,
@@ -157,8 +151,6 @@ def compare(records: Sequence[Numbered], reference: str) -> list[Comparison]:
                 reference=reference,
                 control=matched[0][0][1].control,
                 difference=difference,
-                accuracy=accuracy,
-                reference_accuracy=theirs,
                 better=sum(gain > 0 for gain in gains),
                 equal=sum(gain == 0 for gain in gains),
                 worse=sum(gain < 0 for gain in gains),
@@ -215,7 +207,6 @@ class Trajectory:
     metric: str | None
     epochs: tuple[int, ...]  # those with a looked-up accuracy
     accuracies: tuple[float, ...]  # percent
-    free_edges: tuple[int, ...]  # of all epochs
 
     @property
     def lost(self) -> float | None:
@@ -231,7 +222,6 @@ def trajectory(search: SearchKey, epochs: Sequence[EpochRecord], metric: str | N
         metric=metric,
         epochs=tuple(epoch.epoch for epoch in known),
         accuracies=tuple(epoch.accuracies[metric] for epoch in known if metric is not None),
-        free_edges=tuple(free_edges(epoch.cell) for epoch in epochs),
     )
 
 

@@ -16,7 +16,7 @@ The split is the project's own; for the statistics see `dartboard.results.statis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dartboard.results import statistics as st
@@ -75,7 +75,6 @@ class Extraction:
     searcher: str | None  # None: of all search methods
     accuracy: Estimate  # percent: interquartile mean over supernets
     regret: Estimate  # points: mean over supernets, the supernet's part in every blame
-    by_selector: Mapping[str, int]  # on how many supernets each criterion was best, shared bests counted for each
     tries: tuple[int, int]  # fewest and most distinct cells chosen from a supernet
     over_prior: Estimate | None  # points above the constant prior, a mean; None where `prior` was not run
     luck: float | None  # probability that the best of as many random cells would be as good on average (see `_luck`)
@@ -166,7 +165,6 @@ def extractions(records: Sequence[RunRecord], dataset: str, *, each: bool = True
         strata = [split.search.searcher for split in rows]
         known = [split for split in rows if split.search in priors]
         role = ("extraction", dataset, searcher)
-        names = [name for split in rows for name in split.best]
         found.append(
             Extraction(
                 dataset=dataset,
@@ -175,7 +173,6 @@ def extractions(records: Sequence[RunRecord], dataset: str, *, each: bool = True
                     [split.best_accuracy for split in rows], st.interquartile_mean, st.generator(*role), strata=strata
                 ),
                 regret=st.bootstrap([split.supernet for split in rows], st.mean, st.generator(*role), strata=strata),
-                by_selector={name: names.count(name) for name in dict.fromkeys(names)},
                 tries=(min(split.tries for split in rows), max(split.tries for split in rows)),
                 over_prior=st.bootstrap(
                     [split.best_accuracy - priors[split.search] for split in known],

@@ -122,17 +122,19 @@ def _rescued(records: Sequence[RunRecord], dataset: str) -> str:
         f"{len(anyone.collapsed)} of {count(several, 'supernet')}"
         f"{' from which another criterion chose, too' if several < len(mine) else ''}"
     )
+    worse = [f"{entry.selector} on {len(entry.broken)}" for entry in each if entry.broken]
+    broken = f" Where {REFERENCE}'s cell was good, others collapsed: {listed(worse)}." if worse else ""
     if anyone.rate is None:
-        return f"{collapse}, so that there was nothing to rescue."
+        return f"{collapse}, so that there was nothing to rescue.{broken}"
     saved = sorted((entry for entry in each if entry.rescued), key=lambda entry: -len(entry.rescued))
     if not saved:
-        return f"{collapse}, and no other criterion chose a good cell from any of them."
+        return f"{collapse}, and no other criterion chose a good cell from any of them.{broken}"
     by = listed(f"{entry.selector} {len(entry.rescued)} of {len(entry.collapsed)}" for entry in saved[:3])
     n = len(anyone.collapsed)
     of_these = "each of these" if len(anyone.rescued) == n else f"{len(anyone.rescued)} of these {n}"
     return (
         f"{collapse}; another criterion, picked after the fact, chose a good cell from {of_these}, "
-        f"{_percent(anyone.rate)}: {by}."
+        f"{_percent(anyone.rate)}: {by}.{broken}"
     )
 
 

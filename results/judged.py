@@ -51,12 +51,12 @@ def groupings(searchers: Iterable[str], each: bool) -> list[str | None]:
 
 
 def accuracy_of(record: RunRecord) -> float:
-    """Percent: the accuracy of a record that is `judged`, and so has one."""
+    """Percent: the accuracy of a record that is known to have one."""
     assert record.accuracy is not None
     return record.accuracy
 
 
 def regret_of(record: RunRecord) -> float:
-    """Points: the regret of a record that is `judged`, and so has one."""
+    """Points: the regret of a record that is known to have one."""
     assert record.regret is not None
     return record.regret

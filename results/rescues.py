@@ -36,13 +36,12 @@ def rescues(
     dataset: str,
     *,
     reference: str = REFERENCE,
-    good: float = GOOD_PERCENTILE,
     each: bool = True,
 ) -> list[Rescue]:
     """Any criterion, then every one, on all supernets, then with `each` search method where there are several.
 
     A supernet is rescued when its cell by the reference had collapsed (`aggregate.collapsed`), and the criterion's has
-    not and is at least at the percentile `good`.
+    not and is at least at the percentile `GOOD_PERCENTILE`.
     """
     chosen = by_supernet(record for record in judged(records, dataset) if record.control is None)
     chosen = {search: rows for search, rows in chosen.items() if any(row.selector == reference for row in rows)}
@@ -51,7 +50,7 @@ def rescues(
         mine = {search: rows for search, rows in chosen.items() if searcher in (None, search.searcher)}
         others = dict.fromkeys(row.selector for rows in mine.values() for row in rows if row.selector != reference)
         if others:
-            found += [_rescue(dataset, searcher, name, reference, good, mine) for name in [None, *others]]
+            found += [_rescue(dataset, searcher, name, reference, mine) for name in [None, *others]]
     return found
 
 
@@ -60,7 +59,6 @@ def _rescue(
     searcher: str | None,
     selector: str | None,
     reference: str,
-    good: float,
     chosen: Mapping[SearchKey, Sequence[RunRecord]],
 ) -> Rescue:
     bad: list[SearchKey] = []
@@ -73,9 +71,9 @@ def _rescue(
             continue
         if _collapsed(before):
             bad.append(search)
-            if any(_good(row, good) for row in after):
+            if any(_good(row) for row in after):
                 saved.append(search)
-        elif _good(before, good) and all(_collapsed(row) for row in after):
+        elif _good(before) and all(_collapsed(row) for row in after):
             broken.append(search)
     return Rescue(
         dataset=dataset,
@@ -93,5 +91,5 @@ def _collapsed(record: RunRecord) -> bool:
     return record.cell is not None and collapsed(record.cell)
 
 
-def _good(record: RunRecord, good: float) -> bool:
-    return not _collapsed(record) and record.percentile is not None and record.percentile >= good
+def _good(record: RunRecord) -> bool:
+    return not _collapsed(record) and record.percentile is not None and record.percentile >= GOOD_PERCENTILE

@@ -176,41 +176,6 @@ def bootstrap(
     return Estimate(value=value, low=float(low), high=float(high), n=n, level=level)
 
 
-def probability_of_improvement(
-    ours: ArrayLike,
-    theirs: ArrayLike,
-    generator: np.random.Generator,
-    *,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-) -> Estimate:
-    """P(X > Y) + P(X = Y) / 2 of two methods whose runs are not paired (Agarwal et al. 2021): Mann-Whitney's U / nm.
-
-    Args:
-        ours: (n,).
-        theirs: (m,). Resampled apart from ours.
-        generator: What is drawn from.
-        level: The share of the middle.
-        resamples: How many are drawn.
-
-    Raises:
-        InputError: without values, or with one that is not finite.
-    """
-    x, y = _finite(ours), _finite(theirs)
-    value = float(_wins(x, y))
-    n = len(x) + len(y)
-    if min(len(x), len(y)) < 2:
-        return Estimate(value=value, low=None, high=None, n=n, level=level)
-    drawn = _wins(generator.choice(x, (resamples, len(x))), generator.choice(y, (resamples, len(y))))
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value=value, low=float(low), high=float(high), n=n, level=level)
-
-
-def _wins(x: Values, y: Values) -> Values:
-    mine, others = x[..., :, None], y[..., None, :]
-    return np.asarray(((mine > others) + 0.5 * (mine == others)).mean(axis=(-2, -1)))
-
-
 def share(successes: float, n: int, *, level: float = LEVEL) -> Estimate:
     """A share of n with Wilson's interval, which has a width even where all or none succeed.
 
@@ -235,8 +200,8 @@ def share(successes: float, n: int, *, level: float = LEVEL) -> Estimate:
 def paired_improvement(differences: ArrayLike, *, level: float = LEVEL) -> Estimate:
     """How often a paired difference is above zero, an equal pair counting half, with Wilson's interval.
 
-    The paired form of `probability_of_improvement`: both chose from the same supernets. (A bootstrap of a share of 1
-    would have an interval without width, however few they are.)
+    The paired form of Agarwal et al.'s P(X > Y) + P(X = Y) / 2: both chose from the same supernets. (A bootstrap of a
+    share of 1 would have an interval without width, however few they are.)
 
     Raises:
         InputError: without differences, or with one that is not finite.

@@ -160,18 +160,18 @@ def rank_scatters(found: Mapping[SearchKey, Mapping[str, Any]]) -> str:
     )
 
 
-def critical_differences(ranking: Ranking, names: Sequence[str], unit: str = "supernet") -> str:
+def critical_differences(ranking: Ranking, names: Sequence[str]) -> str:
     """Whether the ranks differ at all, and which the best one is not told apart from."""
+    over = count(ranking.n, "supernet")
     if ranking.p >= ranking.alpha:
         return (
-            f"Friedman's test does not tell the {ranking.k} apart on {count(ranking.n, unit)} (p = {ranking.p:.2g}): "
-            "no order is claimed."
+            f"Friedman's test does not tell the {ranking.k} apart on {over} (p = {ranking.p:.2g}): no order is claimed."
         )
     near = next((clique for clique in ranking.cliques if 0 in clique), (0,))
     beaten = [names[place] for place in range(ranking.k) if place not in near]
     told = f"it is told apart from {listed(beaten)}" if beaten else "it is told apart from none of the others"
     return (
-        f"{names[0]} ranks first on average ({ranking.ranks[0]:.2f} of {ranking.k}) over {count(ranking.n, unit)}; "
+        f"{names[0]} ranks first on average ({ranking.ranks[0]:.2f} of {ranking.k}) over {over}; "
         f"{told} (Friedman's p = {ranking.p:.2g}, Nemenyi's critical difference {ranking.critical_difference:.2f})."
     )
 

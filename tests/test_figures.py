@@ -278,7 +278,6 @@ def test_trajectories_have_a_line_for_each_seed_both_references_and_the_collapse
             metric=METRIC,
             epochs=(1, 2, 3),
             accuracies=(90.0, 92.0 - seed, 60.0),
-            free_edges=(0, 0, 6),
         )
         for seed in range(3)
     ]

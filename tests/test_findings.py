@@ -149,6 +149,12 @@ def test_collapses_that_nobody_could_rescue_are_not_counted() -> None:
     assert "are beyond all 2 to 3 criteria" in more[0]
 
 
+def test_what_a_criterion_breaks_is_told() -> None:
+    """Magnitude's cell is good on both supernets, and another criterion's collapses on one of them."""
+    said = findings(run(magnitude=[93.0, 93.0], perturbation=[55.0, 93.0]), "digits")
+    assert said[1].endswith("nothing to rescue. Where magnitude's cell was good, others collapsed: perturbation on 1.")
+
+
 def test_ties_are_left_out_and_said() -> None:
     """A search whose mixture stays uniform has no largest weight: its magnitude is named, and not counted."""
     whole = run(magnitude=[10.0, 10.0], a=[93.0, 93.0])

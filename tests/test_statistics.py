@@ -157,27 +157,6 @@ def test_a_name_is_a_generator() -> None:
 # Improvement.
 
 
-def test_the_probability_of_improvement_by_hand() -> None:
-    """Of the nine pairs of 1, 2, 3 against 2, 3, 4 one is won and two are equal: (1 + 2 / 2) / 9."""
-    found = st.probability_of_improvement([1.0, 2.0, 3.0], [2.0, 3.0, 4.0], rng())
-    assert found.value == pytest.approx(2 / 9, rel=1e-15)
-
-
-def test_the_probability_of_improvement_is_mann_whitneys() -> None:
-    """It is SciPy's U over the number of pairs, ties included, and its interval holds it."""
-    ours, theirs = rng(3).integers(0, 6, 9).astype(float), rng(4).integers(0, 6, 7).astype(float)
-    found = st.probability_of_improvement(ours, theirs, rng())
-    assert found.value == pytest.approx(scipy.stats.mannwhitneyu(ours, theirs).statistic / 63, rel=1e-14)
-    assert found.low is not None
-    assert found.high is not None
-    assert found.low <= found.value <= found.high
-
-
-def test_a_single_run_has_no_interval_of_improvement() -> None:
-    """With one run on a side nothing can be resampled there."""
-    assert not st.probability_of_improvement([1.0], [0.0, 2.0], rng()).known
-
-
 def test_a_paired_improvement_counts_equals_half() -> None:
     """Of four differences two are above zero and one is zero: 2.5 / 4; a few wins are no certainty."""
     assert st.paired_improvement([1.0, 2.0, 0.0, -1.0]).value == 0.625
