@@ -29,19 +29,10 @@ from dartboard.results.figures_budget import budgets
 from dartboard.results.names import Names
 from dartboard.results.panels import distinct, save
 from dartboard.results.records import RunRecord, SearchKey, read_header, write_header
-from dartboard.results.repeats import (
-    BudgetPoint,
-    RepeatRecord,
-    append_repeat,
-    budget_points,
-    facts,
-    pool,
-    read_repeats,
-    repeats_path,
-    score_noise,
-    summarise_repeats,
-)
+from dartboard.results.repeats import RepeatRecord, append_repeat, read_repeats, repeats_path
 from dartboard.results.rundata import read_run
+from dartboard.results.scatter import BudgetPoint, budget_points, pool, score_noise, summarise_repeats
+from dartboard.results.scatter_tables import facts
 from dartboard.results.style import selector_marks
 from dartboard.selectors.leave_one_out import LeaveOneOut
 
@@ -80,8 +71,25 @@ def test_the_noise_of_scores_by_hand() -> None:
     scores[:, 0, :2] = [[-1, 2], [1, 2]]
     assert score_noise(scores) == pytest.approx(np.sqrt(((2 + 0) / 2) / 2))
     assert score_noise(np.repeat(scores[:1], 2, axis=0)) == 0
+    ranks_nothing = np.array([7.0, -3.0])[:, None, None]  # a repeat's easier images lift all operations alike
+    assert score_noise(scores + ranks_nothing) == pytest.approx(np.sqrt(((2 + 0) / 2) / 2))
     assert score_noise(scores[:1]) is None
     assert score_noise(np.ones((3, 6, 5))) is None
+
+
+def test_the_noise_of_nothing_but_luck() -> None:
+    """Independent normal scores of r repeats have √r: over many edges, within 5 %, whatever each repeat adds to all."""
+    draw = np.random.default_rng(0)
+    for repeats in (2, 10):
+        scores = draw.normal(size=(repeats, 3000, 5)) + 5 * draw.normal(size=(repeats, 3000, 1))
+        assert score_noise(scores) == pytest.approx(np.sqrt(repeats), rel=0.05)
+
+
+def test_one_repeat_has_no_commonest_cell() -> None:
+    """A single answer is not a stable one; budgets stand in their order, whatever came first."""
+    rows = [repeat(1, 90.0, budget=b) for b in (100, None, 20)] + [repeat(n, 90.0, seed=1, budget=20) for n in (1, 2)]
+    pooled = pool(summarise_repeats(rows))
+    assert [(row.budget, row.modal_share) for row in pooled] == [(None, None), (20, 1.0), (100, None)]
 
 
 def test_a_part_is_held_against_the_end_of_its_own_repeat() -> None:
