@@ -285,6 +285,11 @@ def read_header(folder: Path) -> RunHeader | None:
     if not path.is_file():
         return None
     try:
-        return from_json(RunHeader, json.loads(path.read_text(encoding="utf-8")))
+        header = from_json(RunHeader, json.loads(path.read_text(encoding="utf-8")))
+        for part in ("searchers", "selectors", "diagnostics", "sources", "sizes"):
+            told = header.options.get(part, {})
+            if not isinstance(told, dict):
+                raise InputError(f"option {part!r} cannot be {told!r:.80}")
     except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}; restore it, or run the grid in another folder") from None
+    return header

@@ -366,6 +366,29 @@ def test_a_folder_of_an_older_version_is_refused_in_one_line(tmp_path: Path, nam
         first.run()
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "Expecting value"),
+        ("[]", "expected a JSON object; got"),
+        (None, "option 'searchers' cannot be 3"),
+    ],
+)
+def test_a_damaged_header_is_named_with_what_to_do(tmp_path: Path, text: str | None, told: str) -> None:
+    """Whatever was done to grid.json, nothing runs over it, and one line says which file it is."""
+    made = engine(tmp_path, selectors=("magnitude",))
+    header = made.header()
+    if text is None:
+        write_header(tmp_path, replace(header, options={**header.options, "searchers": 3}))
+    else:
+        (tmp_path / "grid.json").write_text(text, encoding="utf-8")
+    with pytest.raises(
+        InputError, match=rf"grid\.json: {told}.*; restore it, or run the grid in another folder"
+    ) as caught:
+        made.run()
+    assert "\n" not in str(caught.value)
+
+
 def test_a_folder_of_another_grid_is_refused(whole: Path) -> None:
     """Other options of a searcher in the same folder are refused, naming what differs; nothing is written."""
     before = (whole / "records.jsonl").read_bytes()
