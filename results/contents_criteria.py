@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dartboard.results.board import Board
-from dartboard.results.criteria import (
+from dartboard.results.criteria import against_controls, criteria
+from dartboard.results.criteria_tables import (
     AGREEMENT_WORDS,
     TEST_WORDS,
-    against_controls,
     agreement_table,
     control_cells,
     control_table,
-    criteria,
     criterion_cells,
 )
 from dartboard.results.csv_files import csv_text

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from dartboard.results.aggregate import summarise
 from dartboard.results.document import Section, Table, Text
-from dartboard.results.published import Ours, Published, Verdict, compare, ours, published_of
+from dartboard.results.published import Published, published_of
+from dartboard.results.published_comparison import Ours, Verdict, compare, ours
 from dartboard.results.rundata import RunData
 from dartboard.results.wording import mean_std, metric_words
 

@@ -10,19 +10,10 @@ from dartboard.results.board import SHARING, Board
 from dartboard.results.csv_files import csv_text
 from dartboard.results.document import Block, Plot, Section, Table, Text
 from dartboard.results.names import Names
-from dartboard.results.repeats import (
-    WORDS,
-    BudgetPoint,
-    RepeatRecord,
-    Scatter,
-    budget_points,
-    facts,
-    part_table,
-    pool,
-    repeat_table,
-    summarise_repeats,
-)
+from dartboard.results.repeats import RepeatRecord
 from dartboard.results.rundata import RunData
+from dartboard.results.scatter import BudgetPoint, Scatter, budget_points, pool, summarise_repeats
+from dartboard.results.scatter_tables import WORDS, facts, part_table, repeat_table
 from dartboard.results.style import selector_marks
 from dartboard.results.wording import listed
 

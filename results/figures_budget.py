@@ -21,7 +21,7 @@ from dartboard.results.panels import (
     worth_axis,
     wrap,
 )
-from dartboard.results.repeats import BudgetPoint
+from dartboard.results.scatter import BudgetPoint
 from dartboard.results.style import styled
 
 CURVES: Final = 8

@@ -2,8 +2,7 @@
 
     DIR/repeats.jsonl    one `RepeatRecord` a line, beside records.jsonl and never mixed with it
 
-`summarise_repeats` says of each supernet and selector how far its answers scatter, its parts how they converge with the
-effort, `budget_points` what accuracy a budget of images buys. Documented for users in docs/selection.md.
+`dartboard.results.scatter` says what they come to. Documented for users in docs/selection.md.
 """
 
 from __future__ import annotations

@@ -25,16 +25,13 @@ from dartboard.results.criteria import (
     RANDOM_ORDER,
     against_controls,
     agreement,
-    agreement_table,
-    control_cells,
-    control_table,
     criteria,
-    criterion_cells,
     random_order_std,
     rho,
     tau_b,
     true_strengths,
 )
+from dartboard.results.criteria_tables import agreement_table, control_cells, control_table, criterion_cells
 from dartboard.results.document import Table
 from dartboard.results.records import RunRecord, append_record
 from dartboard.results.rundata import read_run

@@ -20,16 +20,12 @@ from dartboard.results.published import (
     EVIDENCE,
     OWN_SELECTOR,
     QUERY_SEARCHES,
-    RECIPES,
-    WORDS,
-    Ours,
     Published,
     Setting,
-    compare,
-    ours,
     published_of,
     read_published,
 )
+from dartboard.results.published_comparison import RECIPES, WORDS, Ours, compare, ours
 from dartboard.results.records import RunHeader, RunRecord
 from dartboard.results.rundata import read_run
 from dartboard.results.samples import sample_run

@@ -15,7 +15,7 @@ from dartboard.harness.options import device_option, retry_option
 from dartboard.harness.plugins import catalogues, plugin_option
 
 if TYPE_CHECKING:
-    from dartboard.results.repeats import Pooled
+    from dartboard.results.scatter import Pooled
 
 
 @click.command(epilog="Example: dartboard select runs/quick --repeat 10 --selector leave-one-out --any-time")
@@ -72,7 +72,9 @@ def command(
     from dartboard.harness.progress import listening
     from dartboard.harness.recorded import recorded_grid, recorded_header
     from dartboard.harness.reselect import Plan, Reselection, asked_keys, asked_selectors, check_plan, narrowed
-    from dartboard.results.repeats import facts, pool, read_repeats, summarise_repeats
+    from dartboard.results.repeats import read_repeats
+    from dartboard.results.scatter import pool, summarise_repeats
+    from dartboard.results.scatter_tables import facts
 
     header, methods = recorded_header(folder), catalogues(plugins)
     plan = Plan(repeats=repeats, budgets=budgets or (header.options.get("budget"),), any_time=any_time)
@@ -99,7 +101,7 @@ def command(
 
 def table(rows: Sequence[Pooled]) -> list[str]:
     """What was found as lines of text: whole selections, then what the parts of them give, then how to read it."""
-    from dartboard.results.repeats import WORDS, part_table, repeat_table
+    from dartboard.results.scatter_tables import WORDS, part_table, repeat_table
 
     lines: list[str] = []
     for title, (head, cells) in (("", repeat_table(rows)), ("The same repeats, stopped earlier", part_table(rows))):
