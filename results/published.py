@@ -40,7 +40,7 @@ class Setting:
     train_images: int | None = None  # of the search, both halves together
     image_size: int | None = None  # pixels a side
     epochs: int | None = None  # of the search
-    recipe: str | None = None  # how weights and architecture are trained: a key of `RECIPES`, and what departs from it
+    recipe: str | None = None  # of training: a key of `published_comparison.RECIPES`, and what departs from it
     batch_norm: str | None = None  # of the search cells: "running" statistics are kept, or the "batch"'s taken
     none_allowed: bool | None = None  # whether an edge may be `none`
     halves: str | None = None  # how the images are split: "contiguous", "random", "all images", ...
