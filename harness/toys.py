@@ -5,22 +5,25 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
-from dartboard.benchmark.contracts import Searcher, StepResult, TrainedSupernet
+from dartboard.benchmark.contracts import Batch, Searcher, StepResult, TrainedSupernet
 from dartboard.benchmark.epochs import BatchProtocol, steps_of_epoch
 from dartboard.benchmark.images import ImageSplit
 from dartboard.benchmark.partial import build_supernet
 from dartboard.benchmark.streams import stream
 from dartboard.benchmark.supernet import Supernet, SupernetConfig
-from dartboard.searchers._training import resolve_protocol
+from dartboard.searchers._training import WeightSharing, resolve_protocol
 from dartboard.searchers.darts_v1 import Config, DartsV1
 
 CLASSES = 3
 BATCH = 6
 OPTIONS = {"epochs": 3, "batch_size": BATCH}  # of every toy search
 TORCH_DTYPES = (torch.float32, torch.float64)
+Method = TypeVar("Method", bound=WeightSharing)
 
 
 def toy_images(
@@ -49,6 +52,23 @@ def toy_supernet(
         kind, channels=max(2, kind.partial), cells_per_stage=1, num_classes=CLASSES, track_running_stats=track
     )
     return build_supernet(config, generator=stream(seed, "supernet"), dtype=dtype, device=device)
+
+
+def toy_searcher(method: type[Method], **options: Any) -> Method:
+    """A fresh search by `method` in float64, with these options in place of those of every toy search."""
+    protocol, own = resolve_protocol({**OPTIONS, **options}, method.own_protocol)
+    config = method.config_class(protocol=protocol, **own)
+    return method(toy_supernet(dtype=torch.float64), config, generator=stream(0, "a"))
+
+
+def toy_numbers(*shape: int, seed: int = 0) -> Tensor:
+    """Standard normal numbers in float64."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def toy_batch(seed: int) -> Batch:
+    """`BATCH` images of noise in float64, as many of each class."""
+    return Batch(toy_numbers(BATCH, 3, 8, 8, seed=seed), torch.arange(BATCH) % CLASSES)
 
 
 def toy_epoch(searcher: Searcher, protocol: BatchProtocol, epoch: int, *, seed: int = 0) -> list[StepResult]:

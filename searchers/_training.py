@@ -324,6 +324,7 @@ class WeightSharing(ABC):
         generator: a CPU generator for what the method draws at its start.
     """
 
+    config_class: ClassVar[Any]  # of its configuration
     own_protocol: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # where the method departs from a protocol
 
     def __init__(self, supernet: MixedNetwork, config: MethodConfig, *, generator: torch.Generator) -> None:

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import E, O
-from dartboard.benchmark.streams import stream
-from dartboard.harness.toys import toy_supernet
-from dartboard.searchers._training import resolve_protocol
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_numbers as normal
+from dartboard.harness.toys import toy_searcher
 from dartboard.searchers.beta_darts import BetaDarts, Config, beta_decay
 
 
-def make(**options: object) -> BetaDarts:
+def make(**options: Any) -> BetaDarts:
     """A fresh one in float64."""
-    protocol, own = resolve_protocol({"epochs": 4, "batch_size": 6, **options}, {})
-    return BetaDarts(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
-
-
-def normal(*shape: int) -> Tensor:
-    """Standard normal float64 numbers."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return toy_searcher(BetaDarts, **{"epochs": 4, **options})
 
 
 def test_the_penalty_of_known_logits() -> None:

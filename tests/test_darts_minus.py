@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.reference import ReferenceCell, ReferenceSupernet
 from dartboard.benchmark.space import EDGES, SKIP, E, O
 from dartboard.benchmark.streams import stream
-from dartboard.harness.toys import toy_supernet
-from dartboard.searchers._training import resolve_protocol
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_numbers as normal
+from dartboard.harness.toys import toy_searcher, toy_supernet
 from dartboard.searchers.darts_minus import Config, DartsMinus, beta_of, with_auxiliary
 from dartboard.searchers.darts_v1 import Config as DartsConfig
 from dartboard.searchers.darts_v1 import DartsV1
@@ -25,20 +25,7 @@ from dartboard.searchers.darts_v1 import DartsV1
 
 def make(**options: Any) -> DartsMinus:
     """A fresh one in float64."""
-    protocol, own = resolve_protocol({"epochs": 5, "batch_size": 6, **options}, DartsMinus.own_protocol)
-    return DartsMinus(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
-
-
-def normal(*shape: int) -> Tensor:
-    """Standard normal float64 numbers."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return toy_searcher(DartsMinus, **{"epochs": 5, **options})
 
 
 def config(**options: Any) -> Config:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Dirichlet, kl_divergence
 
-from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.partial import PartialCell, build_supernet
 from dartboard.benchmark.space import E, O
@@ -18,7 +18,8 @@ from dartboard.benchmark.supernet import Supernet, SupernetConfig
 from dartboard.harness.grid import Method
 from dartboard.harness.guard import differences, flat
 from dartboard.harness.prepare import prepare_searcher
-from dartboard.harness.toys import toy_supernet
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_searcher
 from dartboard.searchers._catalogue import SEARCHERS
 from dartboard.searchers._training import resolve_protocol
 from dartboard.searchers.drnas import (
@@ -34,17 +35,9 @@ from dartboard.searchers.drnas import (
 ALPHA = torch.tensor([-1.0, 0.0, 0.5, 1.0, 0.0], dtype=torch.float64)
 
 
-def make(**options: object) -> DrNas:
+def make(**options: Any) -> DrNas:
     """A fresh one in float64."""
-    protocol, own = resolve_protocol({"epochs": 3, "batch_size": 6, **options}, {})
-    return DrNas(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
+    return toy_searcher(DrNas, **options)
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -12,12 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import stream
-from dartboard.harness.toys import toy_epoch, toy_supernet
-from dartboard.searchers._training import resolve_protocol
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_epoch, toy_searcher, toy_supernet
 from dartboard.searchers.eoinas_proxy import Config, EoinasProxy, least_important, stretched
 from dartboard.searchers.gdas import Config as GdasConfig
 from dartboard.searchers.gdas import Gdas
@@ -25,15 +24,7 @@ from dartboard.searchers.gdas import Gdas
 
 def make(**options: Any) -> EoinasProxy:
     """A fresh one in float64."""
-    protocol, own = resolve_protocol({"epochs": 10, "batch_size": 6, **options}, EoinasProxy.own_protocol)
-    return EoinasProxy(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
+    return toy_searcher(EoinasProxy, **{"epochs": 10, **options})
 
 
 def random_case(seed: int) -> tuple[Tensor, Tensor, Tensor]:

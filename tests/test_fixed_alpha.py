@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import stream
-from dartboard.harness.toys import toy_epoch, toy_supernet
-from dartboard.searchers._training import PROTOCOLS, resolve_protocol
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_epoch, toy_searcher, toy_supernet
+from dartboard.searchers._training import PROTOCOLS
 from dartboard.searchers.darts_v1 import Config as DartsConfig
 from dartboard.searchers.darts_v1 import DartsV1
 from dartboard.searchers.fixed_alpha import Config, FixedAlpha
 
 
-def make(**options: object) -> FixedAlpha:
+def make(**options: Any) -> FixedAlpha:
     """A fresh one in float64."""
-    protocol, own = resolve_protocol({"epochs": 3, "batch_size": 6, **options}, {})
-    return FixedAlpha(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
+    return toy_searcher(FixedAlpha, **options)
 
 
 def test_the_papers_mixture_is_exactly_uniform_and_the_released_one_nearly() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,26 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import NONE, E, O
-from dartboard.benchmark.streams import stream
-from dartboard.harness.toys import toy_epoch, toy_supernet
-from dartboard.searchers._training import resolve_protocol
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_epoch, toy_searcher
 from dartboard.searchers.gaea import Config, Gaea, entropic_gradient, exponentiated_step
 
 
-def make(**options: object) -> Gaea:
+def make(**options: Any) -> Gaea:
     """A fresh one in float64."""
-    protocol, own = resolve_protocol({"epochs": 3, "batch_size": 6, **options}, Gaea.own_protocol)
-    return Gaea(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
+    return toy_searcher(Gaea, **options)
 
 
 def gradients(scale: float = 5) -> st.SearchStrategy[np.ndarray]:

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import E, O
-from dartboard.benchmark.streams import stream
-from dartboard.harness.toys import toy_supernet
-from dartboard.searchers._training import gumbel, linear, resolve_protocol
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_numbers as normal
+from dartboard.harness.toys import toy_searcher
+from dartboard.searchers._training import gumbel, linear
 from dartboard.searchers.gdas import Config, Gdas, sample
 
 
-def make(**options: object) -> Gdas:
+def make(**options: Any) -> Gdas:
     """A fresh one in float64, under its published protocol."""
-    protocol, own = resolve_protocol({"protocol": "autodl", "batch_size": 6, **options}, Gdas.own_protocol)
-    return Gdas(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    """Standard normal float64 numbers."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return toy_searcher(Gdas, **{"protocol": "autodl", "epochs": 250, **options})
 
 
 def test_gumbel_noise_has_its_distribution() -> None:
@@ -79,7 +68,7 @@ def test_forward_is_one_hot_and_backward_the_sampled_entry_of_the_soft_sample(te
 def test_the_temperature_falls_linearly_from_10_to_a_tenth() -> None:
     """τ(t) = 10 - 9.9·t/(E - 1), and 0.1 ever after; a search of one epoch has the last temperature."""
     searcher = make()
-    assert searcher.config.protocol.epochs == 250
+    assert Config().protocol.epochs == 250
     for epoch, expected in ((0, 10.0), (100, 10 - 9.9 * 100 / 249), (249, 0.1), (250, 0.1), (999, 0.1)):
         searcher.begin_epoch(epoch, torch.Generator())
         assert searcher.temperature == pytest.approx(expected, rel=1e-12)

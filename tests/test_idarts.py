@@ -12,26 +12,15 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
-from dartboard.benchmark.streams import stream
-from dartboard.harness.toys import toy_supernet
-from dartboard.searchers._training import resolve_protocol
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_searcher
 from dartboard.searchers.darts_v2 import mixed_product_exact, virtual_step
 from dartboard.searchers.idarts import Config, IDarts, implicit_hypergradient
 
 
-def make(**options: object) -> IDarts:
+def make(**options: Any) -> IDarts:
     """A fresh one in float64, under its published protocol."""
-    protocol, own = resolve_protocol(
-        {"protocol": "autodl", "epochs": 3, "batch_size": 6, **options}, IDarts.own_protocol
-    )
-    return IDarts(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
+    return toy_searcher(IDarts, **{"protocol": "autodl", **options})
 
 
 class Quadratic:

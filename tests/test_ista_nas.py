@@ -16,26 +16,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 from torch import Tensor
 
-from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import E, O
-from dartboard.benchmark.streams import stream
-from dartboard.harness.toys import toy_epoch, toy_supernet
-from dartboard.searchers._training import resolve_protocol
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_epoch, toy_searcher
 from dartboard.searchers.ista_nas import Config, IstaNas, recover
 
 
 def make(**options: Any) -> IstaNas:
     """A fresh one in float64."""
-    protocol, own = resolve_protocol({"epochs": 4, "batch_size": 6, **options}, IstaNas.own_protocol)
-    return IstaNas(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
+    return toy_searcher(IstaNas, **{"epochs": 4, **options})
 
 
 def problem(seed: int, m: int, n: int, scale: float) -> tuple[Tensor, Tensor]:

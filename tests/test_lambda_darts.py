@@ -4,40 +4,28 @@ from __future__ import annotations
 
 import copy
 import itertools
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import stream
-from dartboard.harness.toys import toy_supernet
-from dartboard.searchers._training import resolve_protocol
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_numbers as normal
+from dartboard.harness.toys import toy_searcher, toy_supernet
 from dartboard.searchers.darts_v1 import Config as DartsConfig
 from dartboard.searchers.darts_v1 import DartsV1
 from dartboard.searchers.lambda_darts import Config, LambdaDarts, agreement, agreement_gradient
 from dartboard.selectors._tuning import Projected
 
 
-def make(**options: object) -> LambdaDarts:
+def make(**options: Any) -> LambdaDarts:
     """A fresh one in float64."""
-    protocol, own = resolve_protocol({"epochs": 5, "batch_size": 6, **options}, LambdaDarts.own_protocol)
-    return LambdaDarts(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
-
-
-def normal(*shape: int) -> Tensor:
-    """Standard normal float64 numbers."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return toy_searcher(LambdaDarts, **{"epochs": 5, **options})
 
 
 def literal(gradients: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
@@ -17,8 +16,9 @@ from dartboard.benchmark.reference import ReferenceCell, ReferenceSupernet
 from dartboard.benchmark.space import CONV1X1, CONV3X3, E
 from dartboard.benchmark.streams import stream
 from dartboard.benchmark.supernet import Supernet, SupernetConfig
-from dartboard.harness.toys import CLASSES, toy_epoch, toy_supernet
-from dartboard.searchers._training import resolve_protocol
+from dartboard.harness.toys import CLASSES, toy_epoch, toy_searcher, toy_supernet
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_numbers as normal
 from dartboard.searchers.darts_v1 import Config as DartsConfig
 from dartboard.searchers.darts_v1 import DartsV1
 from dartboard.searchers.oles import Config, Oles, similarity
@@ -28,20 +28,7 @@ CELLS = 3
 
 def make(**options: Any) -> Oles:
     """A fresh one in float64."""
-    protocol, own = resolve_protocol({"epochs": 4, "batch_size": 6, **options}, Oles.own_protocol)
-    return Oles(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    """Standard normal float64 numbers."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return toy_searcher(Oles, **{"epochs": 4, **options})
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:

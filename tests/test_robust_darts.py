@@ -13,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import stream
-from dartboard.harness.toys import toy_epoch, toy_supernet
-from dartboard.searchers._training import resolve_protocol
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_epoch, toy_searcher, toy_supernet
 from dartboard.searchers.darts_v1 import Config as DartsConfig
 from dartboard.searchers.darts_v1 import DartsV1
 from dartboard.searchers.robust_darts import Config, RobustDarts, hessian, largest_eigenvalue, returned_record
@@ -28,15 +27,7 @@ QUICK = {"interval": 1, "window": 1, "delta": 1, "first_epoch": 0}  # compares e
 
 def make(**options: Any) -> RobustDarts:
     """A fresh one in float64."""
-    protocol, own = resolve_protocol({"epochs": 8, "batch_size": 6, **options}, RobustDarts.own_protocol)
-    return RobustDarts(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
+    return toy_searcher(RobustDarts, **{"epochs": 8, **options})
 
 
 def symmetric(size: int, seed: int, shift: float = 0.0) -> Tensor:

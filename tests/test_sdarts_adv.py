@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,26 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import E, O
-from dartboard.benchmark.streams import stream
-from dartboard.harness.toys import toy_supernet
-from dartboard.searchers._training import resolve_protocol
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_searcher
 from dartboard.searchers.sdarts_adv import Config, SdartsAdv, ascend, attack
 
 
-def make(**options: object) -> SdartsAdv:
+def make(**options: Any) -> SdartsAdv:
     """A fresh one in float64."""
-    protocol, own = resolve_protocol({"epochs": 3, "batch_size": 6, **options}, {})
-    return SdartsAdv(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
+    return toy_searcher(SdartsAdv, **options)
 
 
 def logits(scale: float = 10) -> st.SearchStrategy[np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,28 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import stream
-from dartboard.harness.toys import toy_supernet
-from dartboard.searchers._training import resolve_protocol
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_searcher, toy_supernet
 from dartboard.searchers.darts_v1 import Config as DartsConfig
 from dartboard.searchers.darts_v1 import DartsV1
 from dartboard.searchers.sdarts_rs import Config, SdartsRs, clip, perturb, radius_of
 
 
-def make(**options: object) -> SdartsRs:
+def make(**options: Any) -> SdartsRs:
     """A fresh one in float64."""
-    protocol, own = resolve_protocol({"epochs": 3, "batch_size": 6, **options}, {})
-    return SdartsRs(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
+    return toy_searcher(SdartsRs, **options)
 
 
 def test_the_radius_grows_linearly_and_stays_at_its_end() -> None:

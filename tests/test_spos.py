@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.space import E, O
-from dartboard.benchmark.streams import stream
 from dartboard.harness.grid import Method
 from dartboard.harness.prepare import prepare_searcher
-from dartboard.harness.toys import toy_supernet
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_searcher
 from dartboard.searchers._catalogue import SEARCHERS
-from dartboard.searchers._training import resolve_protocol
-from dartboard.searchers.spos import Config, Spos, uniform_cell
+from dartboard.searchers.spos import Spos, uniform_cell
 
 
-def make(**options: object) -> Spos:
+def make(**options: Any) -> Spos:
     """A fresh one in float64."""
-    protocol, own = resolve_protocol({"epochs": 3, "batch_size": 6, **options}, Spos.own_protocol)
-    return Spos(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
+    return toy_searcher(Spos, **options)
 
 
 def test_the_cells_are_uniform_and_their_edges_independent() -> None:

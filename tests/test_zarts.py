@@ -16,14 +16,14 @@ from torch import Tensor
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.space import E, O
-from dartboard.benchmark.streams import stream
 from dartboard.harness import searcher_checks
 from dartboard.harness.guard import differences, flat
 from dartboard.harness.searcher_checks import SearcherCase
-from dartboard.harness.toys import toy_supernet
+from dartboard.harness.toys import toy_batch as batch
+from dartboard.harness.toys import toy_searcher
 from dartboard.harness.verify import examine
 from dartboard.searchers._catalogue import SEARCHERS
-from dartboard.searchers._training import Protocol, WeightTrainer, resolve_protocol
+from dartboard.searchers._training import Protocol, WeightTrainer
 from dartboard.searchers.zarts import (
     Config,
     Zarts,
@@ -41,18 +41,9 @@ from dartboard.searchers.zarts import (
 VARIANTS = ["mgs", "rs", "gld"]
 
 
-def make(**options: object) -> Zarts:
+def make(**options: Any) -> Zarts:
     """A fresh one in float64 that moves α from the first epoch on."""
-    given: dict[str, object] = {"epochs": 4, "batch_size": 6, "warm_up": 0.0, "inner_steps": 2, **options}
-    protocol, own = resolve_protocol(given, Zarts.own_protocol)
-    return Zarts(toy_supernet(dtype=torch.float64), Config(protocol=protocol, **own), generator=stream(0, "a"))
-
-
-def batch(seed: int) -> Batch:
-    """Six random images."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(6, 3, 8, 8, generator=generator, dtype=torch.float64)
-    return Batch(images, torch.arange(6) % 3)
+    return toy_searcher(Zarts, **{"epochs": 4, "warm_up": 0.0, "inner_steps": 2, **options})
 
 
 def seeded(seed: int = 0) -> torch.Generator:
