@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from dartboard.benchmark.errors import InputError
 from dartboard.results.diagnostics import DiagnosticRecord, read_diagnostics
@@ -153,7 +154,10 @@ def _same_truth(runs: Mapping[str, RunData]) -> None:
 
 
 def _together(runs: Mapping[str, RunData]) -> RunHeader:
-    """One header of all: what they name, in order; of everything else, the first's."""
+    """One header of all: what they name, in order; of everything else, the first's.
+
+    A selector's options and thresholds that two grids set differently are nobody's: there are none.
+    """
     headers = {name: run.header for name, run in runs.items() if run.header is not None}
     name = " and ".join(runs)
     if not headers:
@@ -164,7 +168,11 @@ def _together(runs: Mapping[str, RunData]) -> RunHeader:
         for name, header in headers.items()
         for searcher, told in header.options.get("searchers", {}).items()
     }
-    selectors = {k: told for header in headers.values() for k, told in header.options.get("selectors", {}).items()}
+    labels = dict.fromkeys(label for header in headers.values() for label in header.options.get("selectors", {}))
+    selectors = {
+        label: _common([h.options.get("selectors", {}).get(label) for h in headers.values()]) for label in labels
+    }
+    thresholds = _common([header.options.get("thresholds", {}) for header in headers.values()])
     return replace(
         first,
         name=name,
@@ -172,9 +180,15 @@ def _together(runs: Mapping[str, RunData]) -> RunHeader:
         selectors=tuple(dict.fromkeys(selector for header in headers.values() for selector in header.selectors)),
         datasets=tuple(dict.fromkeys(dataset for header in headers.values() for dataset in header.datasets)),
         seeds=tuple(sorted({seed for header in headers.values() for seed in header.seeds})),
-        options={**first.options, "searchers": options, "selectors": selectors},
+        options={**first.options, "searchers": options, "selectors": selectors, "thresholds": thresholds},
         images={dataset: told for header in headers.values() for dataset, told in header.images.items()},
     )
+
+
+def _common(told: Sequence[Mapping[str, Any] | None]) -> Mapping[str, Any]:
+    """What all say that say anything; {} where two differ."""
+    known = [one for one in told if one is not None]
+    return known[0] if all(one == known[0] for one in known) else {}
 
 
 def _in_grid_order(records: list[tuple[int, RunRecord]], header: RunHeader | None) -> list[tuple[int, RunRecord]]:

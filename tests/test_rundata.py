@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dartboard.benchmark.errors import InputError
-from dartboard.results.records import append_record, read_records
+from dartboard.results.failure_modes.thresholds import thresholds_of
+from dartboard.results.records import append_record, read_header, read_records, write_header
 from dartboard.results.rundata import called, read_run, read_runs
 from dartboard.results.samples import sample_run
 
@@ -39,6 +40,30 @@ def test_folders_of_one_name_are_told_apart_by_their_parents(tmp_path: Path) -> 
     """x/run and y/run are called so."""
     folders = [sample_run(tmp_path / name / "run", selectors=SOME, seeds=(0,), epochs=1) for name in ("x", "y")]
     assert list(read_runs(folders).folders) == ["x/run", "y/run"]
+
+
+def test_what_the_grids_set_differently_is_nobodys(tmp_path: Path) -> None:
+    """Options of a selector, and thresholds, that two grids set alike are kept; where they differ neither counts."""
+    folders = []
+    for name, criterion, skips in (("a", "accuracy", 5), ("b", "loss", 6), ("c", "accuracy", 5)):
+        folder = sample_run(tmp_path / name, selectors=SOME, seeds=(0,), epochs=1)
+        header = read_header(folder)
+        assert header is not None
+        options = {"selectors": {"magnitude": {"criterion": criterion}}, "thresholds": {"skips": skips}}
+        write_header(folder, replace(header, options=options))
+        folders.append(folder)
+    one, other, like = folders
+    alike = read_runs([one, like]).header
+    assert alike is not None
+    assert (alike.options["selectors"], alike.options["thresholds"]) == (
+        {"magnitude": {"criterion": "accuracy"}},
+        {"skips": 5},
+    )
+    for mixed in ([one, other], [one, other, like]):
+        run = read_runs(mixed)
+        assert run.header is not None
+        assert run.header.options["selectors"] == {"magnitude": {}}
+        assert thresholds_of(run).skips == 4
 
 
 def test_different_truths_are_not_put_side_by_side(tmp_path: Path) -> None:
