@@ -106,9 +106,7 @@ def locked(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
             _lock(file)
         except (ImportError, OSError) as error:
             if isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.EACCES):
-                raise InputError(
-                    f"another dartboard is running in {folder}: wait for it, or choose another --out"
-                ) from None
+                raise InputError(f"another dartboard is running in {folder}: wait for it to end") from None
             reason = error.strerror if isinstance(error, OSError) else "this system has no flock"
             tell(f"{folder} cannot be locked ({reason}): let no second dartboard write there meanwhile")
         yield
