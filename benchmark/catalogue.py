@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from importlib import import_module
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 from dartboard.benchmark.errors import InputError, unknown
+
+WORDS: Final[Mapping[type, str]] = {
+    # the types of options that are checked, in words; TOML has no None, and nobody can write it
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    NoneType: "",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +102,7 @@ class Catalogue:
 def check_options(
     config_class: Any, options: Mapping[str, Any], owner: str, *, also: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """The options, if `config_class` has a field for each.
+    """The options, if `config_class` has a field for each, and of its type where that is a number, a text or a truth.
 
     Args:
         config_class: a frozen dataclass.
@@ -101,7 +111,7 @@ def check_options(
         also: names of options that have been taken out before, for the message.
 
     Raises:
-        InputError: naming the first that it has not, and those that it has.
+        InputError: naming the first that it has not, and those that it has; or quoting a value of another type.
     """
     known = {field.name for field in fields(config_class)}
     for name in options:
@@ -109,4 +119,11 @@ def check_options(
             if not known:
                 raise InputError(f"{owner} has no options; got {name!r}")
             raise unknown(f"option of {owner}", name, {*known, *also})
+    hints = get_type_hints(config_class)
+    for name, value in options.items():
+        kinds = set(get_args(hints[name])) if get_origin(hints[name]) in (Union, UnionType) else {hints[name]}
+        given = float if type(value) is int and float in kinds else type(value)
+        if kinds <= WORDS.keys() and given not in kinds:
+            expected = " or ".join(word for kind, word in WORDS.items() if kind in kinds and word)
+            raise InputError(f"{name} is {expected}; got {value!r}")
     return dict(options)
