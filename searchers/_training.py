@@ -407,11 +407,12 @@ class Bilevel(WeightSharing):
         """(E, O): softmax of the logits."""
         return self.alpha.softmax(-1)
 
-    def first_order(self, valid: Batch, mixture: Tensor) -> Half:
-        """α ← Adam(∇_α L_val(w, mixture)), `mixture` having its graph back to the logits."""
+    def first_order(self, valid: Batch, mixture: Tensor, penalty: Tensor | None = None) -> Half:
+        """α ← Adam(∇_α [L_val(w, mixture) + penalty]), `mixture` having its graph back to the logits; L_val is told."""
         with frozen(self.weights.parameters):
             half = evaluate(lambda images: self.supernet(images, mixture), valid)
-        step_with(self.adam, self.architecture, torch.autograd.grad(half.loss, self.architecture))
+        objective = half.loss if penalty is None else half.loss + penalty
+        step_with(self.adam, self.architecture, torch.autograd.grad(objective, self.architecture))
         return half
 
     def state_dict(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.errors import InputError
-from dartboard.searchers._training import PROTOCOLS, Bilevel, Half, Protocol, evaluate, linear, step_with
+from dartboard.searchers._training import PROTOCOLS, Bilevel, Half, Protocol, linear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,4 @@ class BetaDarts(Bilevel):
 
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (first order sees no training batch)
         """α ← Adam(∇_α [L_val + λ·decay]), the loss returned being L_val."""
-        half = evaluate(lambda images: self.supernet(images, self.mixture()), valid)
-        objective = half.loss + self.strength * beta_decay(self.alpha)
-        step_with(self.adam, [self.alpha], torch.autograd.grad(objective, [self.alpha]))
-        return half
+        return self.first_order(valid, self.mixture(), self.strength * beta_decay(self.alpha))

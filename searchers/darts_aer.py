@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from dartboard.benchmark.contracts import Batch
-from dartboard.searchers._training import PROTOCOLS, Bilevel, Half, Protocol, cosine, evaluate, step_with
+from dartboard.searchers._training import PROTOCOLS, Bilevel, Half, Protocol, cosine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,4 @@ class DartsAer(Bilevel):
 
     def architecture_step(self, train: Batch, valid: Batch) -> Half:  # noqa: ARG002  (first order sees no training batch)
         """α ← Adam(∇_α [L_val + λ·H]), the loss returned being L_val."""
-        half = evaluate(lambda images: self.supernet(images, self.mixture()), valid)
-        objective = half.loss + self.strength * entropy(self.alpha)
-        step_with(self.adam, [self.alpha], torch.autograd.grad(objective, [self.alpha]))
-        return half
+        return self.first_order(valid, self.mixture(), self.strength * entropy(self.alpha))

@@ -46,8 +46,6 @@ from dartboard.searchers._training import (
     Half,
     Protocol,
     architecture_adam,
-    evaluate,
-    step_with,
 )
 
 FLOOR = 1e-3  # of β
@@ -224,12 +222,9 @@ class DrNas(Bilevel):
             return self.look(valid)
         beta = self.beta()
         theta = spread(draw(beta, self.generator), self.left)
-        half = evaluate(lambda images: self.supernet(images, theta), valid)
-        objective = half.loss
-        if self.config.anchor == "kl":
-            objective = objective + self.config.protocol.architecture_decay * divergence_from_uniform(beta)
-        step_with(self.adam, [self.alpha], torch.autograd.grad(objective, [self.alpha]))
-        return half
+        if self.config.anchor == "l2":
+            return self.first_order(valid, theta)
+        return self.first_order(valid, theta, self.config.protocol.architecture_decay * divergence_from_uniform(beta))
 
     def weight_step(self, train: Batch) -> Half:
         """w ← SGD(∇_w L_train(w, θ)) with a draw of its own."""
