@@ -122,9 +122,7 @@ def test_a_file_that_claims_to_be_larger_is_refused_unread(tmp_path: Path) -> No
         member = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
         member.size = 10**12
         tar.addfile(member)
-    with pytest.raises(
-        InputError, match=r"data_batch_1\.bin of CIFAR-10 has 1,000,000,000,000 bytes instead"
-    ):
+    with pytest.raises(InputError, match=r"data_batch_1\.bin of CIFAR-10 has 1,000,000,000,000 bytes instead"):
         read_cifar(path, SMALL10)
 
 
