@@ -112,7 +112,8 @@ class CriterionRow:
     selector: str
     control: str | None
     failed: int
-    accuracy: Summary | None  # percent
+    tied: int  # supernets on which its best scores were equal on every edge: the cell is the tie-break's
+    accuracy: Summary | None  # percent; not of ties, as the next two
     regret: Summary | None  # percentage points
     rank: float | None  # the median; 1 is the best cell
     scored: int  # runs with scores
@@ -144,7 +145,8 @@ def _criterion(
     searcher: str | None, selector: str, rows: Sequence[RunRecord], strengths: Mapping[str, Matrix]
 ) -> CriterionRow:
     done = [record for record in rows if record.ok]
-    ranks = [record.rank for record in done if record.rank is not None]
+    chosen = [record for record in done if not undecided(record)]
+    ranks = [record.rank for record in chosen if record.rank is not None]
     found = [agreement(scores, strengths) for record in done if (scores := score_array(record)) is not None]
     figures = {name: summarise(each[name] for each in found) for name in FIGURES}
     return CriterionRow(
@@ -152,8 +154,9 @@ def _criterion(
         selector=selector,
         control=rows[0].control,
         failed=len(rows) - len(done),
-        accuracy=summarise(record.accuracy for record in done),
-        regret=summarise(record.regret for record in done),
+        tied=len(done) - len(chosen),
+        accuracy=summarise(record.accuracy for record in chosen),
+        regret=summarise(record.regret for record in chosen),
         rank=statistics.median(ranks) if ranks else None,
         scored=len(found),
         figures={name: summary for name, summary in figures.items() if summary is not None},

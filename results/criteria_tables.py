@@ -29,8 +29,9 @@ def criterion_cells(rows: Iterable[CriterionRow]) -> list[dict[str, Any]]:
             "searcher": row.searcher or "all",
             "selector": row.selector,
             "control": row.control,
-            "ok": 0 if row.accuracy is None else row.accuracy.n,
+            "ok": _supernets(row),
             "failed": row.failed,
+            "tied": row.tied,
             **_spread("accuracy", row.accuracy),
             **_spread("regret", row.regret),
             "rank_median": row.rank,
@@ -43,6 +44,11 @@ def criterion_cells(rows: Iterable[CriterionRow]) -> list[dict[str, Any]]:
     for name in FIGURES:
         chance |= {f"{name}_mean": 0.0, f"{name}_std": round(_chance_std(name), 6)}
     return [*cells, chance]
+
+
+def _supernets(row: CriterionRow) -> int:
+    """On how many it came to a cell, by itself or by the tie-break."""
+    return row.tied + (0 if row.accuracy is None else row.accuracy.n)
 
 
 def control_cells(found: Iterable[AgainstControl]) -> list[dict[str, Any]]:
@@ -79,7 +85,8 @@ SHOWN: Final = {
 AGREEMENT_WORDS: Final = (
     "How well the scores agree with the table's true operation strength (the average or the best accuracy of the cells "
     "with an operation on an edge), by rank over an edge's operations, averaged over the edges; the last column over "
-    "all 30 at once. Mean ± standard deviation over supernets. Controls are in parentheses; a random order has the "
+    "all 30 at once. Mean ± standard deviation over supernets. Accuracy and rank leave out those on which the best "
+    "scores were tied on every edge: the cell is the tie-break's. Controls are in parentheses; a random order has the "
     "deviation that a single supernet would have."
 )
 """How to read `agreement_table`."""
@@ -94,12 +101,12 @@ def agreement_table(rows: Sequence[CriterionRow]) -> tuple[tuple[str, ...], list
 
     lines = []
     for row in sorted(rows, key=place):
-        ok = 0 if row.accuracy is None else row.accuracy.n
+        others = [f"{n} {what}" for n, what in ((row.failed, "failed"), (row.tied, "tied")) if n]
         lines.append(
             (
                 row.searcher or "(all)",
                 f"({row.selector})" if row.control else row.selector,
-                f"{ok} ({row.failed} failed)" if row.failed else str(ok),
+                f"{_supernets(row)} ({', '.join(others)})" if others else str(_supernets(row)),
                 mean_std(row.accuracy),
                 "-" if row.rank is None else f"{row.rank:,.0f}",
                 *(mean_std(row.figures.get(name)) for name in SHOWN),

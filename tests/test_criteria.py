@@ -139,6 +139,19 @@ def test_the_rows_of_criteria_by_hand() -> None:
     assert together.n == 3
 
 
+def test_a_tie_breaks_cell_is_in_no_mean_of_accuracy() -> None:
+    """Scores that are equal on every edge agree by 0 with the truth; their cell's accuracy and rank are left out."""
+    flat = tuple((0.2,) * O for _ in range(E))
+    rows = criteria([record("a", 0, 90.0, UP), record("a", 1, 10.0, flat, rank=15_000)], COLUMN)
+    (row,) = rows
+    assert row.accuracy is not None
+    assert (row.accuracy.mean, row.accuracy.n, row.rank, row.tied, row.scored) == (90, 1, 3, 1, 2)
+    assert row.figures["spearman_edges_average"].mean == pytest.approx(1 / 2)
+    (cells, _), (_, lines) = criterion_cells(rows), agreement_table(rows)
+    assert (cells["ok"], cells["tied"], cells["accuracy_mean"]) == (2, 1, 90)
+    assert lines[0][2:4] == ("2 (1 tied)", "90.00")
+
+
 def supernets(count: int) -> list[RunRecord]:
     """A criterion that is always right, its shuffled scores, another's, and controls."""
     records = []
