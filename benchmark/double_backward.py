@@ -70,7 +70,9 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         by_x, by_weight, *_ = ctx.needs_input_grad
         wanted = by_x, by_weight and ctx.mode.weights
-        of_x, of_weight = _ConvolutionBackward.apply(gradient, *ctx.saved_tensors, ctx.how, wanted, ctx.mode)  # type: ignore[no-untyped-call]  # torch has no type
+        x, weight = ctx.saved_tensors
+        weight = weight if by_weight else weight.detach()  # a parameter that was frozen then may want gradients now
+        of_x, of_weight = _ConvolutionBackward.apply(gradient, x, weight, ctx.how, wanted, ctx.mode)  # type: ignore[no-untyped-call]  # torch has no type
         return of_x, of_weight, None, None
 
 
@@ -204,7 +206,7 @@ def _normalise(
     eps: float = 1e-5,
 ) -> Tensor:
     """As `torch.nn.functional.batch_norm`."""
-    if not training or weight is None or x.dim() != 4:
+    if not training or weight is None or x.dim() != 4 or x.numel() == x.shape[1]:  # the last is refused there
         return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
     statistics = running_mean, running_var
     out: Tensor = _BatchNorm.apply(x, weight, bias, statistics, momentum, eps)  # type: ignore[no-untyped-call]  # torch has no type

@@ -396,7 +396,7 @@ def _require_heeded(setting: str, overrides: Overrides, grid: Grid) -> None:
     }
     if kind in ("search", "supernet", "images") and all(method.entry.queries for method in grid.searchers):
         raise InputError(f"--set {setting} has no use: no supernet is trained")
-    if kind in run and rest[0] not in run[kind]:
+    if kind in run and rest and rest[0] not in run[kind]:
         told = ", ".join(dict.fromkeys(run[kind])) or "none"
         raise InputError(f"--set {setting} has no use: no {kind} {rest[0]!r} is run (those that are: {told})")
 

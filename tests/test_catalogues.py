@@ -186,3 +186,19 @@ def test_options_are_checked_against_the_configurations_fields() -> None:
         check_options(Two, {"intervall": 3}, "mine")
     with pytest.raises(InputError, match="mine has no options; got 'interval'"):
         check_options(NoFields, {"interval": 3}, "mine")
+
+
+def test_types_that_only_a_type_checker_sees_check_nothing() -> None:
+    """A configuration whose annotations name what is not there at run time, as a plug-in's may, takes its options."""
+
+    class Local:
+        """No name of the module."""
+
+    @dataclasses.dataclass
+    class Mine:
+        """Two fields."""
+
+        place: Local | None = None
+        interval: int = 0
+
+    assert check_options(Mine, {"interval": 3}, "mine") == {"interval": 3}

@@ -148,6 +148,26 @@ def test_weights_have_gradients_again_after_the_leave() -> None:
     assert torch.autograd.grad(y.sum(), [w])[0].shape == w.shape
 
 
+def test_a_weight_that_was_frozen_costs_nothing_once_it_is_free_again() -> None:
+    """Second derivatives of a pass through a constant weight take two products, also where it wants gradients later."""
+    flops = []
+    for later in (False, True):
+        x, w = numbers(2, 4, 5, 5), numbers(4, 4, 3, 3, seed=1).requires_grad_(False)
+        y = within(lambda x, w: F.conv2d(x, w, padding=1))(x, w)
+        w.requires_grad_(later)
+        (first,) = torch.autograd.grad(y.square().sum(), [x], create_graph=True)
+        with Counter() as counter:
+            torch.autograd.grad(first.square().sum(), [x])
+        flops.append(counter.flops)
+    assert flops == 2 * [2 * 2 * y.numel() * w[0].numel()]
+
+
+def test_a_batch_of_one_value_a_channel_is_refused() -> None:
+    """Its variance is 0, of which PyTorch's own batch norm says so in place of a result."""
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        within(lambda x: F.batch_norm(x, None, None, numbers(2), None, True))(numbers(1, 2, 1, 1))
+
+
 def test_what_has_no_formula_here_is_pytorchs_own() -> None:
     """A bias, padding by name, another number of dimensions, running statistics, and arguments by name all work."""
     x, w = numbers(2, 4, 5, 5), numbers(6, 4, 3, 3, seed=1)

@@ -159,6 +159,13 @@ def test_a_setting_that_cannot_be_used_is_quoted(tmp_path: Path, setting: str) -
     assert repr(setting) in str(caught.value)
 
 
+@pytest.mark.parametrize("setting", ["searcher={darts-v1={epochs=3}}", "searcher.darts-v1={epochs=3}"])
+def test_a_setting_may_be_a_section(tmp_path: Path, setting: str) -> None:
+    """An inline table of TOML sets what its keys would set one by one."""
+    (searcher,) = read(tmp_path, MINIMAL, settings=(setting,)).searchers
+    assert searcher.options["epochs"] == 3
+
+
 @pytest.mark.parametrize(
     ("setting", "overrides", "message"),
     [
