@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dartboard.benchmark.catalogue import check_options
 from dartboard.benchmark.contracts import Batch, StepResult
 from dartboard.benchmark.errors import InputError, unknown
 from dartboard.benchmark.space import E, O
@@ -109,6 +110,9 @@ def resolve_protocol(
 
     Returns:
         The protocol, and the options that are not its fields (the method's own).
+
+    Raises:
+        InputError: when there is no such protocol, or one of its fields has a value of another type or out of range.
     """
     rest = dict(options)
     name = str(rest.pop("protocol", "ucla"))
@@ -121,7 +125,7 @@ def resolve_protocol(
     given = {key: rest.pop(key) for key in list(rest) if key in known}
     if "architecture_betas" in given:
         given["architecture_betas"] = tuple(given["architecture_betas"])
-    return replace(base, **given), rest
+    return replace(base, **check_options(Protocol, given, "the protocol")), rest
 
 
 def initial_logits(generator: torch.Generator, like: Tensor, *, scale: float = 1e-3) -> nn.Parameter:

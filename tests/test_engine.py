@@ -485,6 +485,8 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: Any, told: str) 
         (("search.order=sideways",), "unknown order 'sideways'"),
         (("search.epochs=0",), "epochs is at least 1; got 0"),
         (('search.epochs="many"',), "searcher darts-v1: epochs is a whole number; got 'many'"),
+        (("search.track_running_stats=False",), "track_running_stats is true or false; got 'False'"),
+        (("search.gradient_clip=true",), "gradient_clip is a number; got True"),
         (("search.split=nowhere.txt",), "nowhere.txt"),
         (("images.image_size=64",), "64"),
         (("images.train_images=100000",), "100000 are asked for"),
