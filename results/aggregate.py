@@ -171,11 +171,12 @@ class Chosen:
     metric: str | None
     number: int
     choosers: tuple[RunKey, ...]
+    by_criteria: int  # choices of criteria, controls and tie-breaks not counted
     lines: tuple[int, ...]
 
 
 def chosen_cells(records: Sequence[Numbered]) -> list[Chosen]:
-    """The distinct cells of each data set: what criteria chose first, then the most often chosen, then the best."""
+    """The distinct cells of each data set: those that criteria chose most often, then anyone, then the best."""
     members: dict[tuple[str, str], list[Numbered]] = {}
     for line, record in records:
         if record.ok and record.cell is not None:
@@ -184,7 +185,7 @@ def chosen_cells(records: Sequence[Numbered]) -> list[Chosen]:
     for (dataset, text), rows in members.items():
         record = rows[0][1]
         cell = Cell.parse(text)
-        by_criterion = any(record.control is None for _, record in rows)
+        by_criteria = sum(record.control is None and not undecided(record) for _, record in rows)
         chosen = Chosen(
             dataset=dataset,
             cell=cell,
@@ -193,9 +194,10 @@ def chosen_cells(records: Sequence[Numbered]) -> list[Chosen]:
             metric=record.metric,
             number=cell.number,
             choosers=tuple(record.key for _, record in rows),
+            by_criteria=by_criteria,
             lines=tuple(line for line, _ in rows),
         )
-        cells.append((not by_criterion, -len(rows), -(record.accuracy or 0.0), cell.number, chosen))
+        cells.append((-by_criteria, -len(rows), -(record.accuracy or 0.0), cell.number, chosen))
     return [chosen for *_, chosen in sorted(cells, key=lambda entry: entry[:4])]
 
 

@@ -203,8 +203,8 @@ def _cells(board: Board, names: Names) -> Block | None:
     shown = chosen[:DRAWN_CELLS]
     first = f" The first {DRAWN_CELLS} are shown; cells.csv has all." if len(chosen) > DRAWN_CELLS else ""
     words = (
-        f"{count(len(chosen), 'distinct cell')} came out.{first} Those of criteria come first, and of them the most "
-        "often chosen. Pale edges do not reach the output; a dotted edge is `none`. Accuracy and rank: "
+        f"{count(len(chosen), 'distinct cell')} came out.{first} First come those that criteria chose most often. "
+        "Pale edges do not reach the output; a dotted edge is `none`. Accuracy and rank: "
         f"{metric_words(board.metric)}."
     )
 
@@ -215,7 +215,7 @@ def _cells(board: Board, names: Names) -> Block | None:
 
     plot = Plot(
         name=names.free(f"cells-{board.slug}"),
-        takeaway=_first_cell(chosen[0]),
+        takeaway=takeaways.most_chosen(chosen[0]),
         how=words,
         alt=f"The cells chosen on {board.dataset}",
         tables=("cells.csv",),
@@ -230,11 +230,6 @@ def _cells(board: Board, names: Names) -> Block | None:
             table,
         ),
     )
-
-
-def _first_cell(chosen: Chosen) -> str:
-    worth = "" if chosen.accuracy is None else f": {chosen.accuracy:.2f} %"
-    return f"The cell that criteria chose most often was chosen {count(len(chosen.lines), 'time')}{worth}."
 
 
 def _cell_row(entry: Chosen) -> tuple[str | Drawn, ...]:

@@ -143,7 +143,9 @@ def _known_before(records: Sequence[RunRecord], dataset: str, found: Extraction 
 
     The best of N criteria, picked after the fact, is above any constant for large N: only a single one can show it.
     """
-    if found is None or found.over_prior is None:
+    if found is None:
+        return "Whether the supernets know more than a constant cannot be told: no criterion came to a cell of its own."
+    if found.over_prior is None:
         return (
             "Whether the supernets know more than that convolutions beat skips cannot be told: the constant control "
             "prior was not run."
@@ -162,7 +164,9 @@ def _known_before(records: Sequence[RunRecord], dataset: str, found: Extraction 
     )
     top = next((c for row in standings.ranked[:1] for c in every if c.selector == row.name), None)
     if top is not None:
-        sentence += f"; {top.selector}, the best ranked criterion, is {_off(top.mean)} it"
+        equals = sum(row.rank == standings.ranked[0].rank for row in standings.ranked)
+        place = "the best ranked criterion" if equals == 1 else f"one of {equals} that rank best"
+        sentence += f"; {top.selector}, {place}, is {_off(top.mean)} it"
     if found.luck is not None:
         sentence += f"; the best of as many random cells would be as good with a probability p {_is(found.luck)}"
     return sentence + "."

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dartboard.benchmark.space import OPERATIONS, Cell
-from dartboard.results.aggregate import PASSED_THROUGH
+from dartboard.results.aggregate import PASSED_THROUGH, Chosen
 from dartboard.results.blame import Blame, splits
 from dartboard.results.board import Board
 from dartboard.results.judged import REFERENCE, undecided, uniform
@@ -70,7 +70,7 @@ def costs(board: Board) -> str:
     top = max(means, key=lambda name: means[name][0])
     near = [name for name, (worth, _) in means.items() if worth >= means[top][0] - 1.0]
     cheap = min(near, key=lambda name: means[name][1])
-    trained = [row.search_images.mean for row in rows if row.search_images]
+    trained = [row.search_images.mean for row in rows if row.search_images and row.search_images.mean]
     share = f", {100 * means[cheap][1] / statistics.fmean(trained):.0f} % of what training took" if trained else ""
     worth, images = means[cheap]
     if cheap == top:
@@ -158,6 +158,14 @@ def rank_scatters(found: Mapping[SearchKey, Mapping[str, Any]]) -> str:
         f"Inherited weights rank the sampled cells with Kendall's τ = {statistics.median(taus):.2f} (1 is the "
         f"table's own order, 0 is chance; median over {count(len(taus), 'supernet')}{spread})."
     )
+
+
+def most_chosen(first: Chosen) -> str:
+    """How often criteria chose the `first` of all chosen cells."""
+    if not first.by_criteria:
+        return "No criterion chose a cell of its own."
+    worth = "" if first.accuracy is None else f": {first.accuracy:.2f} %"
+    return f"The cell that criteria chose most often they chose {count(first.by_criteria, 'time')}{worth}."
 
 
 def critical_differences(ranking: Ranking, names: Sequence[str]) -> str:

@@ -29,6 +29,7 @@ def chosen(cell: Cell, *keys: RunKey) -> Chosen:
         metric="cifar10/test/200",
         number=cell.number,
         choosers=keys or (RunKey("darts", "digits", 0, "magnitude"),),
+        by_criteria=1,
         lines=(1,),
     )
 

@@ -117,6 +117,7 @@ def test_more_than_a_constant_takes_a_single_criterion() -> None:
     picked = findings(run(a=[95.0, 90.0] * 4, b=[90.0, 95.0] * 4, prior=[94.0] * 8), "digits")[2]
     assert picked.startswith("That the supernets know more than a constant is not shown: ")
     assert "is 1.00 points (+1.00 to +1.00) above the constant prior's" in picked
+    assert "; a, one of 2 that rank best, is 1.50 points (" in picked
     shown = findings(run(a=[95.0] * 8, b=[90.0] * 8, prior=[94.0] * 8), "digits")[2]
     assert shown.startswith("The supernets know more than a constant, as a shows: ")
 
@@ -194,6 +195,13 @@ def test_lost_cells_are_counted() -> None:
 def test_what_cannot_be_compared_is_said(rows: dict[str, list[float | None]], sentence: str) -> None:
     """A run without the reference, without others, without regret or without cells says so."""
     assert findings(run(**rows), "digits")[0].startswith(sentence)
+
+
+def test_controls_alone_tell_nothing_of_the_supernets() -> None:
+    """The prior was run, and there is no criterion to be compared with it."""
+    assert findings(run(prior=[94.0]), "digits")[2] == (
+        "Whether the supernets know more than a constant cannot be told: no criterion came to a cell of its own."
+    )
 
 
 def test_a_real_runs_sentences_are_true() -> None:

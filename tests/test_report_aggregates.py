@@ -22,6 +22,7 @@ from dartboard.results.aggregate import (
     trajectory,
 )
 from dartboard.results.records import EpochRecord, RunRecord, SearchKey
+from dartboard.results.takeaways import most_chosen
 
 METRIC = "cifar10/test/200"
 SKIPS = str(Cell((1,) * 6))
@@ -137,6 +138,20 @@ def test_chosen_cells_are_distinct_and_criteria_come_first() -> None:
     assert [str(entry.cell) for entry in cells] == [SKIPS, MIXED, CONVS]
     assert [entry.lines for entry in cells] == [(3, 4), (5,), (1, 2)]
     assert [key.selector for key in cells[0].choosers] == ["a", "b"]
+
+
+def test_choices_of_controls_and_of_tie_breaks_make_no_cell_the_most_often_chosen() -> None:
+    """Two criteria's choices count more than one's beside three controls', and a tie-break's choice is nobody's."""
+    tied = replace(record("c", 0, 60.0, SKIPS), scores=((0.2,) * 5,) * 6)
+    controls = [record("prior", seed, 95.0, CONVS, "blind") for seed in range(3)]
+    cells = chosen_cells(numbered(*controls, record("a", 0, 95.0, CONVS), tied, record("a", 1, 80.0, MIXED)))
+    assert [(str(entry.cell), entry.by_criteria) for entry in cells] == [(CONVS, 1), (MIXED, 1), (SKIPS, 0)]
+    assert most_chosen(cells[0]) == "The cell that criteria chose most often they chose 1 time: 95.00 %."
+    assert most_chosen(cells[2]) == "No criterion chose a cell of its own."
+    more = chosen_cells(
+        numbered(*controls, *(record(name, 0, 80.0, MIXED) for name in "ab"), record("d", 0, 95.0, CONVS))
+    )
+    assert [(str(entry.cell), entry.by_criteria) for entry in more] == [(MIXED, 2), (CONVS, 1)]
 
 
 @pytest.mark.parametrize(

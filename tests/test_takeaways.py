@@ -77,6 +77,13 @@ def test_the_costs_sentence_names_the_cheapest_near_the_best(tmp_path: Path) -> 
     )
 
 
+def test_a_search_that_pushed_no_image_is_no_measure_of_a_cost(tmp_path: Path) -> None:
+    """Where nothing was trained, the cost is told in images alone."""
+    folder = sample_run(tmp_path / "run", selectors={"perturbation": None}, epochs=0)
+    (board,) = boards(read_run(folder))
+    assert takeaways.costs(board).endswith("images.")
+
+
 def test_the_distributions_sentence_counts_cells_below_the_median(tmp_path: Path) -> None:
     """One of two cells of magnitude is below the median, none of perturbation's."""
     board = board_with(tmp_path, {"magnitude": [60.0, 90.0], "perturbation": [90.0, 90.0]})
