@@ -216,7 +216,7 @@ def test_a_protocol_that_makes_no_sense_is_refused(fields: dict[str, Any], messa
         ({"mixed_produkt": "exact"}, "unknown option of the searcher 'mine' 'mixed_produkt'; did you mean"),
         ({"mixed_product": "exakt"}, "searcher mine: unknown mixed_product 'exakt'; did you mean 'exact'?"),
         ({"epochs": "many"}, "searcher mine: epochs is a whole number; got 'many'"),
-        ({"weight_decay": "much"}, "searcher mine: an option has the wrong type: "),
+        ({"weight_decay": "much"}, "searcher mine: weight_decay is a number; got 'much'"),
     ],
 )
 def test_options_that_do_not_fit_a_searcher_are_refused(options: dict[str, Any], message: str) -> None:
