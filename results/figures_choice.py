@@ -200,7 +200,7 @@ def costs(
                     markersize=6.5,
                     zorder=2,
                 )
-            trained = [group.search_images.mean for group in mine if group.search_images]
+            trained = [group.search_images.mean for group in mine if group.search_images and group.search_images.mean]
             if trained:
                 axes.axvline(max(trained), color=INK, linestyle="-.", linewidth=0.9, zorder=0)
             cost_axis(axes, [*positive, *trained])

@@ -12,6 +12,7 @@ from dartboard.results import takeaways
 from dartboard.results.blame import blame
 from dartboard.results.board import Board, boards, collapse_epoch, space_regrets
 from dartboard.results.records import EpochRecord, RunKey, SearchKey, append_record, read_records
+from dartboard.results.report import write_figure
 from dartboard.results.rundata import read_run
 from dartboard.results.samples import SELECTORS, sample_run
 from dartboard.results.statistics import friedman
@@ -78,10 +79,11 @@ def test_the_costs_sentence_names_the_cheapest_near_the_best(tmp_path: Path) -> 
 
 
 def test_a_search_that_pushed_no_image_is_no_measure_of_a_cost(tmp_path: Path) -> None:
-    """Where nothing was trained, the cost is told in images alone."""
+    """Where nothing was trained, the cost is told in images alone, and the figure has no line for the training."""
     folder = sample_run(tmp_path / "run", selectors={"perturbation": None}, epochs=0)
     (board,) = boards(read_run(folder))
     assert takeaways.costs(board).endswith("images.")
+    assert write_figure(folder, f"cost-{board.slug}", tmp_path / "out")
 
 
 def test_the_distributions_sentence_counts_cells_below_the_median(tmp_path: Path) -> None:
