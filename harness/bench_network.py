@@ -87,14 +87,14 @@ class Counter(TorchDispatchMode):
 
     def __enter__(self) -> Counter:
         """Begin."""
-        self._flops.__enter__()  # type: ignore[no-untyped-call]  # as above
+        self._flops.__enter__()
         super().__enter__()  # type: ignore[no-untyped-call]  # as above
         return self
 
     def __exit__(self, *error: Any) -> None:
         """End."""
         super().__exit__(*error)  # type: ignore[no-untyped-call]  # as above
-        self._flops.__exit__(*error)  # type: ignore[no-untyped-call]  # as above
+        self._flops.__exit__(*error)
         self.flops = self._flops.get_total_flops()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -71,7 +71,7 @@ def fingerprint(trained: TrainedSupernet) -> dict[str, Any]:
 def global_random_state() -> dict[str, Any]:
     """The states of the generators that everybody shares."""
     facts = {"torch's global random state": torch.random.get_rng_state()}
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch gives it no type
+    if torch.cuda.is_initialized():
         facts |= flat(torch.cuda.get_rng_state_all(), "CUDA's global random states")
     numpys = pickle.dumps(np.random.get_state())  # noqa: NPY002  (read, not drawn from)
     return facts | {"numpy's global random state": numpys, "Python's global random state": random.getstate()}

@@ -185,7 +185,7 @@ def check_images_counted(case: SelectorCase) -> None:
                 pushed["gradient_images"] += uncounted.pop()
 
         if logits.requires_grad:
-            logits.register_hook(count_gradient)  # type: ignore[no-untyped-call]  # torch gives it no type
+            logits.register_hook(count_gradient)
 
     trained.supernet.register_forward_hook(count)
     answer = case.select(trained)

@@ -201,7 +201,7 @@ class WeightTrainer:
         counted = list(architecture) if self.protocol.clip_includes_architecture else []
         for parameter in counted:
             parameter.grad = None
-        loss.backward(inputs=[*self.parameters, *counted])  # type: ignore[no-untyped-call]
+        loss.backward(inputs=[*self.parameters, *counted])
         if self.protocol.gradient_clip:
             nn.utils.clip_grad_norm_([*self.parameters, *counted], self.protocol.gradient_clip)
         self.sgd.step()

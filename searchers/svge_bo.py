@@ -183,7 +183,7 @@ def train_embedding(config: Config, generator: torch.Generator) -> tuple[NDArray
             logits = network.decode(mean + epsilon * (0.5 * log_variance).exp())
             loss = autoencoder_loss(logits, batch[:, 1:-1], mean, log_variance, config.beta)
             adam.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch has no type
+            loss.backward()
             adam.step()
     with torch.no_grad():
         right = (network.decode(network.encode(held_out)[0]).argmax(-1) == held_out[:, 1:-1]).all(-1)

@@ -137,7 +137,7 @@ class SharedByCopies(DartsV1):
         from dartboard.searchers._training import evaluate
 
         half = evaluate(lambda images: self.supernet(images, self.mixture().detach()), train)
-        half.loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no type
+        half.loss.backward()
         self.advance()
         self.weights.sgd.zero_grad()
         return half

@@ -131,7 +131,7 @@ def test_the_architecture_moves_by_pytorchs_adam() -> None:
     for seed in range(3):
         searcher.architecture_step(TRAIN, batch(seed))
         adam.zero_grad()
-        loss_of(network, alpha, batch(seed)).backward()  # type: ignore[no-untyped-call]  # torch gives it no type
+        loss_of(network, alpha, batch(seed)).backward()
         adam.step()
         torch.testing.assert_close(searcher.alpha.detach(), alpha.detach(), rtol=1e-9, atol=1e-11)
 
@@ -222,7 +222,7 @@ def test_the_weights_follow_sgd_by_hand(nesterov: bool, counted: bool, clip: flo
         searcher.begin_epoch(epoch, torch.Generator())
         searcher.weight_step(batch(epoch))
         network, alpha = ReferenceSupernet(by_hand), searcher.alpha.detach().clone().requires_grad_()
-        loss_of(network, alpha, batch(epoch)).backward()  # type: ignore[no-untyped-call]  # torch gives it no type
+        loss_of(network, alpha, batch(epoch)).backward()
         assert alpha.grad is not None
         gradients = network.weight_gradients()
         squares = sum(float((g * g).sum()) for g in gradients.values()) + counted * float((alpha.grad**2).sum())
@@ -355,7 +355,7 @@ def test_the_mixed_product_equals_the_dense_hessian() -> None:
     def flat(both: Tensor) -> Tensor:
         return (torch.softmax(both[:3], 0) * torch.tanh(both[3:].view(3, 4) @ x)).sum() ** 2
 
-    hessian = torch.autograd.functional.hessian(flat, torch.cat([alpha, w.flatten()]))  # type: ignore[no-untyped-call]
+    hessian = torch.autograd.functional.hessian(flat, torch.cat([alpha, w.flatten()]))
     found = mixed_product_exact(
         lambda weights, at: flat(torch.cat([at, weights[0].flatten()])),
         [w.requires_grad_()],
@@ -379,7 +379,7 @@ def unrolled_validation_loss(searcher: DartsV2) -> Callable[[Tensor], float]:
 
     def loss(alpha: Tensor) -> float:
         here.zero_grad()
-        loss_of(here, alpha, TRAIN).backward()  # type: ignore[no-untyped-call]  # torch gives it no type
+        loss_of(here, alpha, TRAIN).backward()
         gradients = here.weight_gradients()
         there = supernet()
         with torch.no_grad():
