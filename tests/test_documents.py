@@ -137,7 +137,7 @@ def test_the_readme_counts_what_was_studied() -> None:
     lines = read("studies/searchers/run/records.jsonl").splitlines()
     studied = {json.loads(line)["searcher"] for line in lines}
     text = " ".join(read(README).split())
-    assert f"methods that train a supernet {len(studied)} have been run there" in text
+    assert f"All {len(studied)} methods that train a supernet have been run there" in text
 
 
 def test_the_readmes_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
