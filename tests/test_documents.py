@@ -129,7 +129,7 @@ def test_the_readme_lists_every_method() -> None:
     assert f"It has {len(list(SEARCHERS))} [search methods]" in text
     assert f"{criteria} [selection criteria and {len(list(SELECTORS)) - criteria} controls]" in text
     trained = sum(not entry.queries for entry in SEARCHERS)
-    assert f"Of the {trained} methods that train a supernet" in text
+    assert f"All {trained} methods that train a supernet" in text
 
 
 def test_the_readme_counts_what_was_studied() -> None:
