@@ -67,6 +67,16 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextlib.contextmanager
+def share_of_threads(jobs: int) -> Iterator[None]:
+    """Within, PyTorch computes on the threads that each of so many processes has: an equal share, at least one."""
+    if jobs == 1:
+        yield
+    else:
+        with threads(max(1, torch.get_num_threads() // jobs)):
+            yield
+
+
 def describe_device(device: torch.device) -> str:
     """A device in words."""
     if device.type == "cuda":

@@ -54,6 +54,10 @@ class Silent:
     def runs(self, _: int, __: int, /) -> None:
         """Nothing is kept of how many runs have a record."""
 
+    def lane(self) -> Silent:
+        """All searches' lines are kept together."""
+        return self
+
 
 class MemoryJournal:
     """A `Journal` (see `dartboard.benchmark.contracts`) in memory; what it gives back has been through a file's form.

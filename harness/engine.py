@@ -6,7 +6,7 @@ seed and the epoch's number, so nothing random needs to be kept, and on a CPU th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -26,7 +26,7 @@ from dartboard.benchmark.space import Cell
 from dartboard.benchmark.supernet import SupernetConfig
 from dartboard.benchmark.tables.store import load_table
 from dartboard.harness.checkpoints import locked
-from dartboard.harness.devices import MemoryMeter, describe_device, find_device
+from dartboard.harness.devices import MemoryMeter, describe_device, find_device, share_of_threads
 from dartboard.harness.diagnose import missing, prepare_diagnostic
 from dartboard.harness.grid import Dataset, Grid
 from dartboard.harness.header import merged
@@ -42,6 +42,7 @@ from dartboard.harness.provenance import versions
 from dartboard.harness.query_run import QueryRun
 from dartboard.harness.recorded import recorded_header, with_diagnostics
 from dartboard.harness.search_run import Chosen, Listener, SearchRun
+from dartboard.harness.workers import check_jobs
 from dartboard.results.records import (
     QUERIES,
     RunHeader,
@@ -55,6 +56,7 @@ from dartboard.results.records import (
     search_folder,
     write_header,
 )
+from dartboard.results.repeats import RepeatRecord, append_repeat
 from dartboard.searchers._training import Protocol as TrainingProtocol
 
 
@@ -65,6 +67,7 @@ class Outcome:
     ok: int
     failed: int
     unmeasured: int = 0  # supernets whose runs have their records, and that could not be had to be measured
+    lost: int = 0  # searches whose process died: their runs have no record, and the same command tries them again
 
 
 class Revisited(NamedTuple):
@@ -72,6 +75,30 @@ class Revisited(NamedTuple):
 
     visited: int
     failed: int  # besides: they could not be had, or could not be dealt with
+
+    @classmethod
+    def total(cls, parts: Iterable[Revisited]) -> Revisited:
+        """Of all of them."""
+        counts = list(parts)
+        return cls(sum(part.visited for part in counts), sum(part.failed for part in counts))
+
+
+class Search(NamedTuple):
+    """One search of the grid, which with its selections one process does."""
+
+    searcher: PreparedSearcher | PreparedQuerySearch
+    dataset: Dataset
+    seed: int
+
+    @property
+    def key(self) -> SearchKey:
+        """What tells it from every other of its folder."""
+        return SearchKey(self.searcher.label, self.dataset.label, self.seed)
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains a supernet, and not single cells."""
+        return isinstance(self.searcher, PreparedSearcher)
 
 
 class Engine:
@@ -127,65 +154,113 @@ class Engine:
             for searcher, selector in pairs
         ]
 
-    def run(self) -> Outcome:
-        """Run whatever has no record yet."""
-        with locked(self.folder, self.listener.end):
+    @cached_property
+    def searches(self) -> list[Search]:
+        """Every search of the grid, in order."""
+        methods: list[PreparedSearcher | PreparedQuerySearch] = [*self.searchers, *self.query_searches]
+        return [
+            Search(method, dataset, seed)
+            for dataset in self.grid.datasets
+            for seed in self.grid.seeds
+            for method in methods
+        ]
+
+    def run(self, *, jobs: int = 1) -> Outcome:
+        """Run whatever has no record yet.
+
+        Args:
+            jobs: how many searches at once, each in a process of its own; 1: one after the other, in this process.
+
+        Raises:
+            InputError: when the folder's records came about otherwise, `jobs` is less than 1, or a process of its own
+                cannot do what this one could.
+        """
+        check_jobs(jobs)
+        with locked(self.folder, self.listener.end), share_of_threads(jobs):
             write_header(self.folder, self.header())
-            self.ok = finished_keys(self.folder, failed=False)
-            self.failed = finished_keys(self.folder) - self.ok
-            for dataset in self.grid.datasets:
-                for seed in self.grid.seeds:
-                    for searcher in self.searchers:
-                        self._search_and_select(searcher, dataset, seed)
-                    for search in self.query_searches:
-                        self._query(search, dataset, seed)
+            self.recall()
+            lost = 0
+            if jobs == 1:
+                for search in self.searches:
+                    self.work(search)
+            else:
+                from dartboard.harness.jobs import run_apart
+
+                lost = run_apart(self, jobs)
         return Outcome(
             ok=len(self.ok.intersection(self.keys)),
             failed=len(self.failed.intersection(self.keys)),
             unmeasured=self.unmeasured,
+            lost=lost,
         )
 
-    def diagnose(self) -> int:
+    def recall(self) -> None:
+        """Read from the folder which runs have a record."""
+        self.ok = finished_keys(self.folder, failed=False)
+        self.failed = finished_keys(self.folder) - self.ok
+
+    def work(self, search: Search) -> None:
+        """Do what is left of a search: train, measure, select, write the records."""
+        if isinstance(search.searcher, PreparedSearcher):
+            self._search_and_select(search.searcher, search.dataset, search.seed)
+        else:
+            self._query(search.searcher, search.dataset, search.seed)
+
+    def is_left(self, search: Search) -> bool:
+        """Whether something of a search has no record yet."""
+        if isinstance(search.searcher, PreparedSearcher):
+            return bool(self._left(search.key)) or self._unmeasured(search.key)
+        return RunKey(*search.key, QUERIES) not in self._done
+
+    def diagnose(self, *, jobs: int = 1) -> int:
         """Measure what is asked for and has no record, of those supernets of the folder whose search is over.
+
+        Args:
+            jobs: how many supernets at once, each in a process of its own.
 
         Returns:
             How many supernets could not be had, or were found changed by a diagnostic; the listener is told of each.
 
         Raises:
-            InputError: when the folder's records came about otherwise.
+            InputError: when the folder's records came about otherwise, or `jobs` is less than 1.
         """
-        with locked(self.folder, self.listener.end):
+        check_jobs(jobs)
+        with locked(self.folder, self.listener.end), share_of_threads(jobs):
             old, new = recorded_header(self.folder), self.header()
             write_header(self.folder, with_diagnostics(old, new))
-            return self.revisit(lambda run: run.diagnose(run.search())).failed
+            if jobs == 1:
+                return self.revisit(measure_all).failed
+            from dartboard.harness.jobs import diagnose_apart
+
+            return diagnose_apart(self, jobs).failed
 
     def revisit(self, visit: Callable[[SearchRun], None]) -> Revisited:
         """Show `visit` each search of the grid whose supernet is trained and kept; the listener is told of the others.
 
         One that cannot be had, or over which `visit` fails, is told of, and the next has its turn.
         """
-        visited = failed = 0
-        for dataset in self.grid.datasets:
-            for seed in self.grid.seeds:
-                for searcher in self.searchers:
-                    run = SearchRun(self, searcher, dataset, seed)  # one at a time: each holds a supernet and images
-                    try:
-                        lacking = run.lacking
-                        if lacking is None:
-                            visit(run)
-                            visited += 1
-                        else:
-                            self.listener.end(f"{run.key}: {lacking}")
-                    except Exception as error:  # noqa: BLE001  (one supernet of many)
-                        failed += 1
-                        self.listener.end(f"{run.key}: failed: {one_line(error)}")
-        return Revisited(visited, failed)
+        return Revisited.total(self.revisit_one(search, visit) for search in self.searches)
+
+    def revisit_one(self, search: Search, visit: Callable[[SearchRun], None]) -> Revisited:
+        """`revisit` one of the grid's searches."""
+        if not isinstance(search.searcher, PreparedSearcher):
+            return Revisited(0, 0)
+        run = SearchRun(self, search.searcher, search.dataset, search.seed)  # it holds a supernet and images
+        try:
+            lacking = run.lacking
+            if lacking is None:
+                visit(run)
+                return Revisited(1, 0)
+            self.listener.end(f"{run.key}: {lacking}")
+        except Exception as error:  # noqa: BLE001  (one supernet of many)
+            self.listener.end(f"{run.key}: failed: {one_line(error)}")
+            return Revisited(0, 1)
+        return Revisited(0, 0)
 
     def _search_and_select(self, searcher: PreparedSearcher, dataset: Dataset, seed: int) -> None:
         search = SearchKey(searcher.label, dataset.label, seed)
-        done = self.ok if self.retry_failed else self.ok | self.failed
-        left = [label for label in self.selectors if RunKey(*search, label) not in done]
-        self._tell()
+        left = self._left(search)
+        self.tell()
         if not left and not self._unmeasured(search):
             return
         run = SearchRun(self, searcher, dataset, seed)
@@ -210,8 +285,8 @@ class Engine:
     def _query(self, search: PreparedQuerySearch, dataset: Dataset, seed: int) -> None:
         """Run a search that trains single cells, unless it has its record."""
         run = QueryRun(self, search, dataset, seed)
-        self._tell()
-        if run.key in (self.ok if self.retry_failed else self.ok | self.failed):
+        self.tell()
+        if run.key in self._done:
             return
         try:
             record = self._append(run, QUERIES, chosen=Chosen(run.search(), 0.0, 0.0))
@@ -221,6 +296,16 @@ class Engine:
         else:
             self.listener.end(f"{record.key}: {record.accuracy:.2f} %  {record.cell}  ({record.queries} trained cells)")
 
+    @property
+    def _done(self) -> set[RunKey]:
+        """The runs that are not tried (again)."""
+        return self.ok if self.retry_failed else self.ok | self.failed
+
+    def _left(self, search: SearchKey) -> list[str]:
+        """The selectors that have not answered for a search."""
+        done = self._done
+        return [label for label in self.selectors if RunKey(*search, label) not in done]
+
     def _unmeasured(self, search: SearchKey) -> bool:
         """Whether a search that led to a cell lacks a diagnostic that can still be made up for."""
         folder = search_folder(self.folder, search)
@@ -229,7 +314,8 @@ class Engine:
             missing(folder, self.diagnostics, len(read_epochs(folder)), retry_failed=self.retry_failed)
         )
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Tell the listener how many runs have a record."""
         done = self.ok | self.failed
         self.listener.runs(len(done.intersection(self.keys)), len(self.keys))
 
@@ -285,11 +371,22 @@ class Engine:
                 selection_seconds=chosen.seconds,
                 selection_memory_mb=chosen.memory_mb,
             )
-        append_record(self.folder, record)
-        (self.ok if record.ok else self.failed).add(record.key)
-        (self.failed if record.ok else self.ok).discard(record.key)
-        self._tell()
+        self.keep(record)
+        self.count(record.key, record.ok)
         return record
+
+    def keep(self, record: RunRecord | RepeatRecord) -> None:
+        """Add a record to its file: when this returns, a power cut cannot take it."""
+        if isinstance(record, RunRecord):
+            append_record(self.folder, record)
+        else:
+            append_repeat(self.folder, record)
+
+    def count(self, key: RunKey, ok: bool) -> None:
+        """Count a run that has its record."""
+        (self.ok if ok else self.failed).add(key)
+        (self.failed if ok else self.ok).discard(key)
+        self.tell()
 
     def _about_supernet(self, run: SearchRun, label: str) -> dict[str, Any]:
         """What a record tells of a supernet and its selector."""
@@ -391,6 +488,11 @@ class Engine:
         epochs = {f"{s.protocol.epochs} ({s.label})" for s in self.searchers}
         parts.append(f"epochs: {', '.join(sorted(epochs))}")
         return "; ".join(parts)
+
+
+def measure_all(run: SearchRun) -> None:
+    """Measure what is asked for of a trained supernet."""
+    run.diagnose(run.search())
 
 
 def rows(scores: NDArray[np.float64]) -> tuple[tuple[float | None, ...], ...]:

@@ -35,6 +35,16 @@ plugin_option: Final = click.option(
 )
 
 
+class Source(NamedTuple):
+    """A plug-in file as it was read; one that was changed since is another."""
+
+    path: Path
+    content: bytes
+
+
+_SOURCES: Final[dict[str, Source]] = {}  # of what this process has executed, by module
+
+
 class Catalogues(NamedTuple):
     """All methods there are."""
 
@@ -56,7 +66,7 @@ def catalogues(files: Sequence[Path] = ()) -> Catalogues:
         for point in entry_points(group=f"dartboard.{name.lower()}"):
             found[name] += _entries(_load(point), origin=_packaged(point), told=f"the entry point {point.name!r}")
     for path in files:
-        module, origin = _execute(path)
+        module, origin = execute(_read(path))
         given = [name for name in LISTS if hasattr(module, name)]
         if not given:
             raise InputError(f"the plug-in {path} gives no method: it needs a list called {' or '.join(LISTS)}")
@@ -80,13 +90,26 @@ def _load(point: EntryPoint) -> Any:
         raise InputError(f"{_packaged(point)} cannot be loaded: {one_line(error)}; repair or uninstall it") from None
 
 
-def _execute(path: Path) -> tuple[ModuleType, str]:
-    """The module of a plug-in file, and the file's name and digest."""
+def _read(path: Path) -> Source:
     try:
-        source = path.read_bytes()
+        return Source(path, path.read_bytes())
     except OSError as error:
         raise InputError(f"cannot read the plug-in {str(path)!r}: {error.strerror}") from None
-    digest = hashlib.sha256(source).hexdigest()
+
+
+def executed() -> tuple[Source, ...]:
+    """The plug-in files that this process has executed, for a process of its own to execute them, too."""
+    return tuple(_SOURCES.values())
+
+
+def execute(source: Source) -> tuple[ModuleType, str]:
+    """The module of a plug-in file, and the file's name and digest.
+
+    Raises:
+        InputError: when it cannot be executed.
+    """
+    path, content = source
+    digest = hashlib.sha256(content).hexdigest()
     name = re.sub(r"\W", "_", f"dartboard_plugin_{path.stem}_{digest[:16]}")
     origin = f"the plug-in {path.name} (sha256 {digest[:16]})"
     if name in sys.modules:
@@ -95,12 +118,13 @@ def _execute(path: Path) -> tuple[ModuleType, str]:
     module.__file__ = str(path.resolve())
     sys.modules[name] = module  # dataclasses and `Entry.load` look it up
     try:
-        exec(compile(source, module.__file__, "exec"), module.__dict__)
+        exec(compile(content, module.__file__, "exec"), module.__dict__)
     except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever is wrong with somebody's file)
         del sys.modules[name]
         lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == module.__file__]
         where = f" (line {lines[-1]})" if lines else ""
         raise InputError(f"the plug-in {path} cannot be loaded: {one_line(error)}{where}") from None
+    _SOURCES[name] = source
     return module, origin
 
 

@@ -9,14 +9,32 @@ from contextlib import contextmanager
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 class Bars:
-    """Two bars on a terminal: all runs, and the search or selection at hand."""
+    """Bars on a terminal: one for all runs, one for the search or selection at hand, or for each of those at once.
 
-    def __init__(self) -> None:
-        self._progress = Progress(
+    Args:
+        beside: bars that are on the terminal already, for one more search.
+    """
+
+    def __init__(self, beside: Bars | None = None) -> None:
+        self._progress: Progress = self._made() if beside is None else beside._progress
+        self._all: TaskID = self._progress.add_task("all runs", total=None, note="") if beside is None else beside._all
+        self._one = self._progress.add_task("", total=None, note="", visible=False)
+
+    @staticmethod
+    def _made() -> Progress:
+        return Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -25,8 +43,6 @@ class Bars:
             TextColumn("{task.fields[note]}", style="dim"),
             console=Console(stderr=True),
         )
-        self._all = self._progress.add_task("all runs", total=None, note="")
-        self._one = self._progress.add_task("", total=None, note="", visible=False)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -52,6 +68,10 @@ class Bars:
     def runs(self, done: int, total: int, /) -> None:
         """See `Listener.runs`."""
         self._progress.update(self._all, completed=done, total=total)
+
+    def lane(self) -> Bars:
+        """See `Listener.lane`."""
+        return Bars(self)
 
 
 class Lines:
@@ -84,6 +104,10 @@ class Lines:
 
     def runs(self, done: int, total: int, /) -> None:
         """See `Listener.runs`."""
+
+    def lane(self) -> Lines:
+        """See `Listener.lane`."""
+        return Lines(self.every)
 
     @staticmethod
     def _print(line: str) -> None:

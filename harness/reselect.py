@@ -6,19 +6,22 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from dartboard.benchmark.catalogue import Catalogue, Entry
 from dartboard.benchmark.errors import InputError, one_line, unknown
 from dartboard.harness.checkpoints import FileJournal, locked
-from dartboard.harness.devices import describe_device
+from dartboard.harness.devices import describe_device, share_of_threads
 from dartboard.harness.engine import Engine, rows
 from dartboard.harness.grid import Grid, Method, parse_seeds
+from dartboard.harness.jobs import Work, revisit_apart
 from dartboard.harness.presets import PRESETS
 from dartboard.harness.recorded import missing_plugin
 from dartboard.harness.search_run import Chosen, SearchRun
+from dartboard.harness.workers import check_jobs
 from dartboard.results.records import RunHeader
-from dartboard.results.repeats import RepeatKey, RepeatRecord, append_repeat, read_repeats
+from dartboard.results.repeats import RepeatKey, RepeatRecord, read_repeats
 from dartboard.selectors._budget import Fitted, Knob, check_spent, fitted, knobs_of, setting, turned, whole_of
 
 
@@ -132,21 +135,28 @@ class Reselection:
         self.ok: set[RepeatKey] = set()
         self.failed: set[RepeatKey] = set()
 
-    def run(self) -> int:
+    def run(self, *, jobs: int = 1) -> int:
         """Select whatever has no record yet.
+
+        Args:
+            jobs: from how many supernets at once, each in a process of its own.
 
         Returns:
             How many supernets could not be had; the listener is told of each.
 
         Raises:
-            InputError: when the folder's records came about otherwise, or none of its trained supernets is left.
+            InputError: when the folder's records came about otherwise, none of its trained supernets is left, or `jobs`
+                is less than 1.
         """
+        check_jobs(jobs)
         engine = self.engine
-        with locked(engine.folder, engine.listener.end):
+        with locked(engine.folder, engine.listener.end), share_of_threads(jobs):
             engine.header()  # so that another table, other images or other options are refused
-            for record in read_repeats(engine.folder):
-                (self.ok if record.ok else self.failed).add(record.key)
-            visited, lost = engine.revisit(self._repeat)
+            self.recall()
+            if jobs == 1:
+                visited, lost = engine.revisit(self.repeat)
+            else:
+                visited, lost = revisit_apart(engine, partial(repeating, plan=self.plan), jobs, self.count)
             if not visited and not lost:
                 raise InputError(
                     f"{str(engine.folder)!r} keeps no trained supernet (searches/*/checkpoint.pt) of those asked for:"
@@ -154,7 +164,17 @@ class Reselection:
                 )
             return lost
 
-    def _repeat(self, run: SearchRun) -> None:
+    def recall(self) -> None:
+        """Read from the folder which repeats have a record."""
+        for record in read_repeats(self.engine.folder):
+            self.count(record.key, record.ok)
+
+    def count(self, key: RepeatKey, ok: bool) -> None:
+        """Count a repeat that has its record."""
+        (self.ok if ok else self.failed).add(key)
+        (self.failed if ok else self.ok).discard(key)
+
+    def repeat(self, run: SearchRun) -> None:
         """All repeats on one trained supernet."""
         run.search()
         for repeat in range(1, self.plan.repeats + 1):
@@ -241,10 +261,16 @@ class Reselection:
                 selection_seconds=chosen.seconds,
                 selection_memory_mb=chosen.memory_mb,
             )
-        append_repeat(engine.folder, record)
-        (self.ok if record.ok else self.failed).add(key)
-        (self.failed if record.ok else self.ok).discard(key)
+        engine.keep(record)
+        self.count(key, record.ok)
         engine.listener.end(f"{key}: {f'failed: {record.error}' if error else f'{record.accuracy:.2f} %'}")
+
+
+def repeating(engine: Engine, *, plan: Plan) -> Work:
+    """Selects from a trained supernet by a plan."""
+    again = Reselection(engine, plan)
+    again.recall()
+    return lambda number: engine.revisit_one(engine.searches[number], again.repeat)
 
 
 def parts(knob: Knob, whole: int) -> Iterator[int]:

@@ -50,6 +50,9 @@ class Listener(Protocol):
     def runs(self, done: int, total: int, /) -> None:
         """So many of all runs have a record."""
 
+    def lane(self) -> Listener:
+        """Who is told of one of several searches at once."""
+
 
 class Chosen(NamedTuple):
     """A selection, and what it took by the clock: as if it had been alone, whatever it found computed already."""

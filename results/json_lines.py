@@ -155,7 +155,20 @@ def _excerpt(value: object) -> str:
 
 def append_line(path: Path, values: dict[str, Any]) -> None:
     """Add a line of JSON to a file, durably, making the file and its folder where they are missing."""
-    line = json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    append_encoded(path, encoded(values))
+
+
+def encoded(values: dict[str, Any]) -> bytes:
+    """A line of JSON with its end.
+
+    Raises:
+        TypeError, ValueError: when a value is none of JSON's.
+    """
+    return json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def append_encoded(path: Path, line: bytes) -> None:
+    """`append_line`, of a line that is `encoded` already."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("ab") as file:

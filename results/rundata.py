@@ -78,7 +78,7 @@ def read_run(folder: Path) -> RunData:
         records=tuple(ordered),
         epochs={search: tuple(read_epochs(search_folder(folder, search))) for search in searches},
         diagnostics={search: tuple(read_diagnostics(search_folder(folder, search))) for search in searches},
-        repeats=tuple(read_repeats(folder)),
+        repeats=tuple(_by_search(read_repeats(folder), header)),
         folders={folder.resolve().name: header},
     )
 
@@ -189,6 +189,24 @@ def _common(told: Sequence[Mapping[str, Any] | None]) -> Mapping[str, Any]:
     """What all say that say anything; {} where two differ."""
     known = [one for one in told if one is not None]
     return known[0] if all(one == known[0] for one in known) else {}
+
+
+def _by_search(repeats: list[RepeatRecord], header: RunHeader | None) -> list[RepeatRecord]:
+    """By data set, seed and searcher as the grid names them; what is of one supernet stays as it came."""
+    if header is None:
+        return repeats
+    datasets, seeds, searchers = (
+        {name: place for place, name in enumerate(names)} for names in (header.datasets, header.seeds, header.searchers)
+    )
+
+    def place(again: RepeatRecord) -> tuple[int, int, int]:
+        return (
+            datasets.get(again.dataset, len(datasets)),
+            seeds.get(again.seed, len(seeds)),
+            searchers.get(again.searcher, len(searchers)),
+        )
+
+    return sorted(repeats, key=place)
 
 
 def _in_grid_order(records: list[tuple[int, RunRecord]], header: RunHeader | None) -> list[tuple[int, RunRecord]]:

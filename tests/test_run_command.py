@@ -51,7 +51,7 @@ def test_an_interrupted_run_exits_with_130_and_says_how_to_go_on(
 ) -> None:
     """Ctrl-C ends in one line and no traceback."""
 
-    def interrupt(self: Engine) -> Any:
+    def interrupt(self: Engine, *, jobs: int) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Engine, "run", interrupt)

@@ -12,7 +12,7 @@ import click
 
 from dartboard.benchmark.errors import InputError
 from dartboard.harness.columns import columns
-from dartboard.harness.options import device_option, given, retry_option
+from dartboard.harness.options import device_option, given, jobs_option, retry_option
 from dartboard.harness.plugins import catalogues, plugin_option
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 )
 @click.option("--set", "settings", multiple=True, metavar="NAME.OPTION=VALUE", help="Like rank-correlation.cells=1000.")
 @device_option
+@jobs_option("Supernets")
 @plugin_option
 @retry_option("the diagnostics")
 @click.option("--json", "as_json", is_flag=True, help="Print the table of costs as JSON.")
@@ -41,6 +42,7 @@ def command(
     diagnostics: str,
     settings: tuple[str, ...],
     device: str,
+    jobs: int,
     plugins: tuple[Path, ...],
     retry_failed: bool,
     as_json: bool,
@@ -57,7 +59,8 @@ def command(
 
     header, failed = recorded_header(folder), 0
     if not choose(diagnostics):
-        for name, option in (("device", "device"), ("plugins", "plugin"), ("retry_failed", "retry-failed")):
+        options = {"device": "device", "jobs": "jobs", "plugins": "plugin", "retry_failed": "retry-failed"}
+        for name, option in options.items():
             if given(context, name):
                 raise InputError(f"--diagnostics none measures nothing: --{option} has no use")
         if settings:
@@ -71,7 +74,8 @@ def command(
         asked = ask_diagnostics(diagnostics, settings, header.preset)
         grid = recorded_grid(header, catalogues(plugins).searchers, diagnostics=asked)
         with listening() as told:
-            failed = Engine(grid, folder, device=device, listener=told, retry_failed=retry_failed).diagnose()
+            engine = Engine(grid, folder, device=device, listener=told, retry_failed=retry_failed)
+            failed = engine.diagnose(jobs=jobs)
     costs = read_costs(folder)
     if as_json:
         click.echo(json.dumps([cost._asdict() for cost in costs], indent=2))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dartboard.harness.options import device_option, retry_option
+from dartboard.harness.options import device_option, jobs_option, retry_option
 from dartboard.harness.plugins import catalogues, plugin_option
 
 
@@ -47,6 +47,7 @@ from dartboard.harness.plugins import catalogues, plugin_option
     help="What to measure of the supernets besides: cheap (each epoch), all, none, or names between commas"
     " (`dartboard list diagnostics`); in place of the grid's.  [default: cheap]",
 )
+@jobs_option("Supernets")
 @plugin_option
 @retry_option("the runs")
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report at the end.")
@@ -54,6 +55,7 @@ def command(
     grid: str,
     out: Path | None,
     device: str,
+    jobs: int,
     plugins: tuple[Path, ...],
     retry_failed: bool,
     report: bool,
@@ -75,7 +77,7 @@ def command(
     with listening(f"the same command goes on from the last epoch in {folder}") as told:
         engine = Engine(resolved, folder, device=device, listener=told, retry_failed=retry_failed)
         told.end(f"table: {engine.truth.provenance.title}; scored by {scored_by(engine)}")
-        outcome = engine.run()
+        outcome = engine.run(jobs=jobs)
     click.echo(f"{outcome.ok} runs are in {folder / 'records.jsonl'}", err=True)
     costs = read_costs(folder)
     if costs:
@@ -95,5 +97,7 @@ def command(
         click.echo(
             f"{outcome.failed} runs failed: their records tell why, and --retry-failed tries them again", err=True
         )
-    if outcome.failed or outcome.unmeasured:
+    if outcome.lost:
+        click.echo(f"{outcome.lost} searches lost their process, and the same command tries them again", err=True)
+    if outcome.failed or outcome.unmeasured or outcome.lost:
         sys.exit(1)

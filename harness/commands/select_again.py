@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dartboard.harness.columns import columns
-from dartboard.harness.options import device_option, retry_option
+from dartboard.harness.options import device_option, jobs_option, retry_option
 from dartboard.harness.plugins import catalogues, plugin_option
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option("--any-time", is_flag=True, help="Also after 1, 2, 4, ... batches (samples, cells) of each selector.")
 @device_option
+@jobs_option("Supernets")
 @plugin_option
 @retry_option("the repeats")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (see docs/selection.md).")
@@ -58,6 +59,7 @@ def command(
     budgets: tuple[int, ...],
     any_time: bool,
     device: str,
+    jobs: int,
     plugins: tuple[Path, ...],
     retry_failed: bool,
     as_json: bool,
@@ -72,6 +74,7 @@ def command(
     from dartboard.harness.progress import listening
     from dartboard.harness.recorded import recorded_grid, recorded_header
     from dartboard.harness.reselect import Plan, Reselection, asked_keys, asked_selectors, check_plan, narrowed
+    from dartboard.results.records import SearchKey
     from dartboard.results.repeats import read_repeats
     from dartboard.results.scatter import pool, summarise_repeats
     from dartboard.results.scatter_tables import facts
@@ -84,11 +87,13 @@ def command(
     grid = narrowed(grid, searchers=searchers, datasets=datasets, seeds=seeds)
     with listening() as told:
         again = Reselection(Engine(grid, folder, device=device, listener=told, retry_failed=retry_failed), plan)
-        lost = again.run()
+        lost = again.run(jobs=jobs)
     labels = [method.label for method in chosen]
     wanted = set(asked_keys(again.ok | again.failed, plan, labels))
-    searches = {(s.label, d.label, seed) for s in grid.searchers for d in grid.datasets for seed in grid.seeds}
-    records = [r for r in read_repeats(folder) if r.key in wanted and tuple(r.search) in searches]
+    searches = [SearchKey(s.label, d.label, seed) for d in grid.datasets for seed in grid.seeds for s in grid.searchers]
+    places = {search: place for place, search in enumerate(searches)}
+    records = [record for record in read_repeats(folder) if record.key in wanted and record.search in places]
+    records.sort(key=lambda record: places[record.search])
     scatters = summarise_repeats(records)
     if as_json:
         told_of = {"pooled": [facts(row) for row in pool(scatters)], "supernets": [facts(row) for row in scatters]}
