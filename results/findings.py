@@ -36,7 +36,7 @@ SIGNIFICANT: Final = 0.05
 
 def findings(run: RunData, dataset: str) -> list[str]:
     """Some sentences about one data set's runs: three that answer the question, then others."""
-    records = [record for _, record in sorted(run.of(dataset), key=lambda row: row[0])]
+    records = run.as_run(dataset)
     done = [record for record in records if record.ok]
     if not done:
         return [f"No run came to a cell: {_all(len(records))} failed, the first with: {records[0].error}."]

@@ -6,10 +6,10 @@ through, from 1; `RunData.origins` tells each one's folder and line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dartboard.benchmark.errors import InputError
 from dartboard.results.diagnostics import DiagnosticRecord, read_diagnostics
@@ -24,6 +24,8 @@ from dartboard.results.records import (
     search_folder,
 )
 from dartboard.results.repeats import RepeatRecord, read_repeats
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,24 @@ class RunData:
     def of(self, dataset: str) -> list[tuple[int, RunRecord]]:
         """The records of one data set."""
         return [(line, record) for line, record in self.records if record.dataset == dataset]
+
+    def as_run(self, dataset: str) -> list[RunRecord]:
+        """The records of one data set in the order of one process: by folder, seed, searcher and selector."""
+        rows = self.of(dataset)
+        header = self.header
+        folders = places(self.folders, [])
+        seeds = places(
+            header.seeds if header else (), [record.seed for _, record in sorted(rows, key=lambda row: row[0])]
+        )
+        searchers = places(header.searchers if header else (), [record.searcher for _, record in rows])
+        selectors = places(header.selectors if header else (), [record.selector for _, record in rows])
+
+        def place(row: tuple[int, RunRecord]) -> tuple[int, ...]:
+            line, record = row
+            folder = folders[self.origins[line][0]] if self.origins else 0
+            return folder, seeds[record.seed], searchers[record.searcher], selectors[record.selector]
+
+        return [record for _, record in sorted(rows, key=place)]
 
 
 def read_run(folder: Path) -> RunData:
@@ -191,30 +211,23 @@ def _common(told: Sequence[Mapping[str, Any] | None]) -> Mapping[str, Any]:
     return known[0] if all(one == known[0] for one in known) else {}
 
 
+def places(named: Iterable[Name], found: Iterable[Name]) -> dict[Name, int]:
+    """What has a place by its name, and the others after it as they were found."""
+    return {name: place for place, name in enumerate(dict.fromkeys([*named, *found]))}
+
+
 def _by_search(repeats: list[RepeatRecord], header: RunHeader | None) -> list[RepeatRecord]:
     """By data set, seed and searcher as the grid names them; what is of one supernet stays as it came."""
     if header is None:
         return repeats
-    datasets, seeds, searchers = (
-        {name: place for place, name in enumerate(names)} for names in (header.datasets, header.seeds, header.searchers)
-    )
-
-    def place(again: RepeatRecord) -> tuple[int, int, int]:
-        return (
-            datasets.get(again.dataset, len(datasets)),
-            seeds.get(again.seed, len(seeds)),
-            searchers.get(again.searcher, len(searchers)),
-        )
-
-    return sorted(repeats, key=place)
+    datasets = places(header.datasets, (again.dataset for again in repeats))
+    seeds = places(header.seeds, (again.seed for again in repeats))
+    searchers = places(header.searchers, (again.searcher for again in repeats))
+    return sorted(repeats, key=lambda again: (datasets[again.dataset], seeds[again.seed], searchers[again.searcher]))
 
 
 def _in_grid_order(records: list[tuple[int, RunRecord]], header: RunHeader | None) -> list[tuple[int, RunRecord]]:
     """By data set, searcher, selector (controls last) and seed: as the grid names them, the others as they came."""
-
-    def places(named: tuple[str, ...], found: list[str]) -> dict[str, int]:
-        return {name: place for place, name in enumerate(dict.fromkeys([*named, *found]))}
-
     rows = [record for _, record in records]
     datasets = places(header.datasets if header else (), [record.dataset for record in rows])
     searchers = places(header.searchers if header else (), [record.searcher for record in rows])
