@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -216,9 +216,22 @@ def _normalise(
 class TwiceDifferentiable(TorchFunctionMode):
     """Within, convolutions and batch norms are made such that their gradients are cheap to differentiate again."""
 
+    depth: ClassVar[int] = 0  # how many are entered
+
     def __init__(self) -> None:
         super().__init__()
         self.weights = True  # whether a backward pass makes gradients of the convolutions' weights
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        TwiceDifferentiable.depth += 1
+        super().__enter__()  # type: ignore[no-untyped-call]  # torch has no types here
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """End."""
+        super().__exit__(*error)  # type: ignore[no-untyped-call]  # as above
+        TwiceDifferentiable.depth -= 1
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One call of a function of PyTorch."""

@@ -83,10 +83,10 @@ class PartialCell(SearchCell):
         super().__init__(width // partial, track=track)
         self.partial = partial
 
-    def forward(self, x: Tensor, weights: tuple[SourceWeights, ...], norm: Norm) -> Tensor:
+    def mix(self, x: Tensor, weights: tuple[SourceWeights, ...], norm: Norm) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
         if self.partial == 1:
-            return super().forward(x, weights, norm)
+            return super().mix(x, weights, norm)
         totals: Sequence[Tensor] = ()  # of the nodes after `value`: the mixed channels of the edges so far
         passed: list[Tensor] = []  # and the others
         value = x

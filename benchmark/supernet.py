@@ -33,6 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from dartboard.benchmark.double_backward import TwiceDifferentiable
 from dartboard.benchmark.errors import InputError
 from dartboard.benchmark.layers import BatchNorm, Convolution, Norm, Reduction, initialise, window_sizes
 from dartboard.benchmark.space import CONV1X1, CONV3X3, EDGES, POOL, SKIP, E, O
@@ -266,6 +267,7 @@ class SearchCell(nn.Module):
 
     box: Tensor  # (C, 1, 3, 3) of ones: the window of the average pooling
     remakes: bool = False  # see `REMAKE_FROM`
+    compiled: Callable[..., Tensor] | None = None  # what `mix` is called through, where once is differentiated enough
 
     def __init__(self, channels: int, *, track: bool) -> None:
         super().__init__()
@@ -279,6 +281,12 @@ class SearchCell(nn.Module):
 
     def forward(self, x: Tensor, weights: tuple[SourceWeights, ...], norm: Norm) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
+        if self.compiled is None or TwiceDifferentiable.depth or not torch.is_grad_enabled():
+            return self.mix(x, weights, norm)
+        return self.compiled(self, x, weights, norm)
+
+    def mix(self, x: Tensor, weights: tuple[SourceWeights, ...], norm: Norm) -> Tensor:
+        """What `forward` computes."""
         totals: Sequence[Tensor] = ()  # of the nodes after `value`: the edges so far
         value = x
         for source, weight in enumerate(weights):
@@ -298,9 +306,14 @@ class SearchCell(nn.Module):
         pointwise = self.conv1x1[source]
         assert isinstance(pointwise, Convolution)
         small = pointwise(active)
+        averaged = F.conv2d(value, self.box, padding=1, groups=self.channels) * weight.per_pixel
+        if torch.compiler.is_compiling():  # a compiler finds by itself what is written out below
+            out = out + self.norm1x1[source](small, norm, weight.conv1x1)
+            edges = out.chunk(len(weight.skip), dim=1)
+            new = [e + value * s + averaged * p for e, s, p in zip(edges, weight.skip, weight.pool, strict=True)]
+            return [total + edge for total, edge in zip(totals, new, strict=True)] if totals else new
         with _remade(pointwise.weight, value) if self.remakes else nullcontext():
             out.add_(self.norm1x1[source](small, norm, weight.conv1x1))
-        averaged = F.conv2d(value, self.box, padding=1, groups=self.channels) * weight.per_pixel
         sums: tuple[Tensor, ...] = _AddEdges.apply(out, value, averaged, weight.skip, weight.pool, *totals)  # type: ignore[no-untyped-call]  # torch has no type
         return sums
 

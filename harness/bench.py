@@ -27,7 +27,7 @@ CLOCKS: Final[Mapping[Clock, Callable[[], float]]] = {"wall": time.perf_counter,
 TARGETS: Final = {
     # what can be measured: the variants, ours first
     "supernet": ("fast", "reference"),
-    "step": ("fast", "reference"),
+    "step": ("fast", "compiled", "reference"),
     "select": ("shared", "separate", "reference"),
     "table": ("load", "lookup"),
     "images": ("augmented", "plain"),
@@ -52,6 +52,7 @@ class Settings:
     threads: int = 1
     clock: Clock = "wall"
     norm: BatchMode = "batch"  # of select: by which statistics its passes normalise
+    compile: bool = False  # of step: whether the fast form also takes part through torch.compile
 
     def __post_init__(self) -> None:
         for name in ("channels", "cells_per_stage", "image_size", "batch_size", "rounds", "threads"):
@@ -79,6 +80,7 @@ class Variant:
     low: float  # quartiles
     high: float
     ratio: float | None  # the reference's median over this one's: how many times faster
+    first_seconds: float  # of the first call, which is in no median, and in which is what has to be compiled
     peak_memory_mb: float | None  # of a process that does nothing else
     counts: Counts | None
 
@@ -106,10 +108,15 @@ def interleave(
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds):
         for name in list(variants)[:: -1 if number % 2 else 1]:
-            start = clock()
-            variants[name]()
-            seconds[name].append(clock() - start)
+            seconds[name].append(timed(variants[name], clock))
     return seconds
+
+
+def timed(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    """Seconds of one call."""
+    start = clock()
+    call()
+    return clock() - start
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
@@ -146,20 +153,25 @@ def run_bench(target: str, settings: Settings, *, reference: bool, memory: bool 
     from dartboard.harness.devices import threads
 
     with threads(settings.threads):
-        names = [name for name in TARGETS[target] if reference or name != "reference"]
+        left_out = {name for name, asked in (("reference", reference), ("compiled", settings.compile)) if not asked}
+        names = [name for name in TARGETS[target] if name not in left_out]
         in_torch = target in ("supernet", "step", "select")
         # First, because a process begins with the peak of the one that started it.
         peaks = {name: measure_memory(target, name, settings) for name in names} if memory and in_torch else {}
         calls = {name: make(target, name, settings) for name in names}
-        seconds = interleave(calls, settings.rounds, CLOCKS["wall" if target == "startup" else settings.clock])
+        clock = CLOCKS["wall" if target == "startup" else settings.clock]
+        firsts = {name: timed(call, clock) for name, call in calls.items()}
+        seconds = interleave(calls, settings.rounds, clock)
         medians = {name: median(values) for name, values in seconds.items()}
         variants = [
             Variant(
                 name=name,
                 **spread(seconds[name]),
                 ratio=medians["reference"] / medians[name] if "reference" in medians else None,
+                first_seconds=firsts[name],
                 peak_memory_mb=peaks.get(name),
-                counts=count(call, CLOCKS[settings.clock]) if in_torch else None,
+                # What is compiled is not dispatched, and cannot be counted so.
+                counts=count(call, CLOCKS[settings.clock]) if in_torch and name != "compiled" else None,
             )
             for name, call in calls.items()
         ]

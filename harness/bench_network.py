@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from dartboard.benchmark.compiled import compiled_cells, require_compiler
 from dartboard.benchmark.contracts import Batch
 from dartboard.benchmark.reference import ReferenceSupernet
 from dartboard.benchmark.space import E, O
@@ -36,6 +37,9 @@ def network_work(target: str, variant: str, settings: Settings) -> Callable[[], 
 
     The reference step is the published codes': one operation after the other, and each half computes the gradients of
     weights and mixture alike.
+
+    Raises:
+        InputError: when something is to be compiled and nothing can be.
     """
     generator = torch.Generator().manual_seed(0)
     norm = settings.norm if target == "select" else "batch"
@@ -48,11 +52,15 @@ def network_work(target: str, variant: str, settings: Settings) -> Callable[[], 
     train, valid = batches
     if norm == "running":
         re_estimate(fast, torch.full((E, O), 1 / O), [train])
+    if variant == "compiled":
+        require_compiler(torch.device("cpu"))
     network: MixedNetwork = ReferenceSupernet(fast) if variant == "reference" else fast
     searcher = DartsV1(network, Config(), generator=generator)
     if target == "step":
         if variant == "reference":
             return lambda: published_step(searcher, train, valid)
+        if variant == "compiled":
+            return compiled_cells(fast)(lambda: searcher.step(train, valid))
         return lambda: searcher.step(train, valid)
     mixture = searcher.mixture().detach()
     if target == "supernet":

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dartboard.benchmark.compiled import require_compiler
 from dartboard.benchmark.errors import InputError, one_line
 from dartboard.benchmark.ground_truth import Metric
 from dartboard.benchmark.image_halves import describe, search_halves
@@ -176,6 +177,8 @@ class Engine:
                 cannot do what this one could.
         """
         check_jobs(jobs)
+        if self.grid.compile:
+            require_compiler(self.device)
         with locked(self.folder, self.listener.end), share_of_threads(jobs):
             write_header(self.folder, self.header())
             self.recall()
@@ -448,6 +451,7 @@ class Engine:
                 "cells_per_stage": grid.cells_per_stage,
                 "metric": grid.metric,
                 "precision": grid.precision,
+                "compile": grid.compile,
                 "budget": grid.budget,
                 "thresholds": dict(grid.thresholds),
                 "table": grid.table,

@@ -23,6 +23,7 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "table": (str,),
     "metric": (str,),
     "precision": (str,),
+    "compile": (bool,),
     "budget": (int,),
     "supernet": (dict,),
     "images": (dict,),
@@ -34,11 +35,17 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "diagnostics": (str, list),
     "diagnostic": (dict,),
 }
-TYPES: Final[Mapping[type, str]] = {str: "a text", int: "a whole number", list: "a list", dict: "a section"}
+TYPES: Final[Mapping[type, str]] = {
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a section",
+}
 OPTIONS: Final[Mapping[str, str]] = {
     # the command line's options that stand in for a grid key, by the key
     **{key: f"--{key.removesuffix('s')}" for key in ("searchers", "selectors", "datasets")},
-    **{key: f"--{key}" for key in ("preset", "seeds", "table", "diagnostics", "budget")},
+    **{key: f"--{key}" for key in ("preset", "seeds", "table", "diagnostics", "budget", "compile")},
 }
 MOST_SEEDS: Final = 100_000
 SUPERNET_KEYS: Final = ("channels", "cells_per_stage")
@@ -93,6 +100,7 @@ class Grid:
     table: str | None  # a name or path; None: the official table where one is imported, else the embedded one
     metric: str | None  # None: the table's default for the data set
     precision: str  # float32 or float64
+    compile: bool  # whether the search cells are compiled while the supernet is trained
     channels: int
     cells_per_stage: int
     images: Mapping[str, int]  # of image_size, train_images and valid_images: what the grid asks for exactly
@@ -114,6 +122,7 @@ class Overrides:
     table: str | None = None
     diagnostics: str | None = None  # "cheap", "all", "none", or names between commas
     budget: int | None = None  # images
+    compile: bool | None = None
     settings: Sequence[str] = ()  # "search.epochs=5"
 
 
@@ -180,28 +189,27 @@ def resolve(content: Mapping[str, Any], overrides: Overrides, *, searchers: Cata
     budget = content.get("budget") if overrides.budget is None else overrides.budget
     if budget is not None and (budget < 1 or isinstance(budget, bool)):
         raise InputError(f"budget is a whole number of images, at least 1; got {budget!r}")
+    compiled = content.get("compile", False) if overrides.compile is None else overrides.compile
     supernet = _section(content, "supernet", SUPERNET_KEYS)
     images = _section(content, "images", IMAGE_KEYS)
     for key, value in {**supernet, **images}.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"{key} is a whole number of at least 1; got {value!r}")
+    common = {**preset.search, **content.get("search", {})}
+    methods = _methods(content, "searcher", overrides.searchers, searchers, common, preset.searchers)
+    if compiled and all(method.entry.queries for method in methods):
+        raise InputError("compile has no use: no supernet is trained")
     return Grid(
         name=name,
         preset=preset_name,
-        searchers=_methods(
-            content,
-            "searcher",
-            overrides.searchers,
-            searchers,
-            {**preset.search, **content.get("search", {})},
-            preset.searchers,
-        ),
+        searchers=methods,
         selectors=_methods(content, "selector", overrides.selectors, selectors, {}, preset.selectors),
         datasets=_datasets(content, overrides.datasets),
         seeds=parse_seeds(overrides.seeds if overrides.seeds is not None else content.get("seeds", "0")),
         table=table,
         metric=content.get("metric"),
         precision=precision,
+        compile=compiled,
         budget=budget,
         thresholds=_thresholds(content),
         channels=supernet.get("channels", preset.channels),
@@ -394,7 +402,7 @@ def _require_heeded(setting: str, overrides: Overrides, grid: Grid) -> None:
         "dataset": [dataset.label for dataset in grid.datasets],
         "diagnostic": [asked.diagnostic.name for asked in grid.diagnostics],
     }
-    if kind in ("search", "supernet", "images") and all(method.entry.queries for method in grid.searchers):
+    if kind in ("search", "supernet", "images", "compile") and all(method.entry.queries for method in grid.searchers):
         raise InputError(f"--set {setting} has no use: no supernet is trained")
     if kind in run and rest and rest[0] not in run[kind]:
         told = ", ".join(dict.fromkeys(run[kind])) or "none"

@@ -67,6 +67,7 @@ def _settled(header: RunHeader) -> dict[str, Any]:
     for name in ("channels", "cells_per_stage", "metric", "precision"):
         facts[name] = options[name]
     facts["budget"] = options.get("budget")
+    facts["compile"] = options.get("compile", False)
     for part in PARTS:
         facts |= {f"{part.removesuffix('s')} {label}": option for label, option in options.get(part, {}).items()}
     for label, told in values["images"].items():

@@ -75,6 +75,7 @@ def recorded_grid(
         table=options["table"],
         metric=options["metric"],
         precision=options["precision"],
+        compile=options.get("compile", False),
         channels=options["channels"],
         cells_per_stage=options["cells_per_stage"],
         images=options["sizes"]["exactly"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dartboard.benchmark.compiled import compiled_cells
 from dartboard.benchmark.contracts import Searcher, Selection, SelectionData, Selector, TrainedSupernet
 from dartboard.benchmark.epochs import EpochMeter, EpochResult, steps_of_epoch
 from dartboard.benchmark.images import ImageSplit
@@ -117,9 +119,10 @@ class SearchRun:
             started = time.perf_counter()
             meter = EpochMeter()
             batches = steps_of_epoch(searcher, train, valid, protocol, epoch=epoch, seed=root)
-            for step, result in enumerate(batches, start=1):
-                meter.add(result)
-                engine.listener.advance(epoch * steps + step, protocol.epochs * steps)
+            with compiled_cells(supernet) if engine.grid.compile else nullcontext():
+                for step, result in enumerate(batches, start=1):
+                    meter.add(result)
+                    engine.listener.advance(epoch * steps + step, protocol.epochs * steps)
             done = meter.result()
             seconds = time.perf_counter() - started
             mixture = average(searcher.mixture())

@@ -66,7 +66,8 @@ def test_counts_of_a_known_computation() -> None:
 
 def test_the_fast_step_does_less_than_the_published_one() -> None:
     """At the same size it dispatches fewer than 60 % of the operations and needs fewer multiply-adds."""
-    fast, reference = (count(network_work("step", name, TINY), iter(range(100)).__next__) for name in TARGETS["step"])
+    names = ("fast", "reference")
+    fast, reference = (count(network_work("step", name, TINY), iter(range(100)).__next__) for name in names)
     assert fast.operations < 0.6 * reference.operations
     assert fast.flops < reference.flops
     assert fast.bytes_moved < 0.6 * reference.bytes_moved
@@ -113,7 +114,7 @@ def test_the_published_step_is_the_searchers_own_in_its_result() -> None:
 def test_a_report_names_every_variant_and_its_ratio(target: str) -> None:
     """The ratio is the reference's median over the variant's; the counts are there."""
     report = run_bench(target, TINY, reference=True, memory=False)
-    assert [variant.name for variant in report.variants] == list(TARGETS[target])
+    assert [variant.name for variant in report.variants] == [name for name in TARGETS[target] if name != "compiled"]
     reference = report.variants[-1]
     for variant in report.variants:
         assert variant.ratio == pytest.approx(reference.seconds / variant.seconds)
