@@ -28,12 +28,12 @@ VARIANTS: Final = 64
 
 
 @cache
-def _compiler() -> Any:
-    """What makes compiled functions; it takes a second to load."""
+def compiler(backend: str = "inductor") -> Any:
+    """`SearchCell.mix` as a function that compiles itself, anew for each variant; it takes a second to load."""
     import torch._dynamo
 
     torch._dynamo.config.recompile_limit = VARIANTS
-    return torch.compile(_mix, dynamic=False)
+    return torch.compile(_mix, dynamic=False, backend=backend)
 
 
 def _mix(cell: SearchCell, *arguments: Any) -> Any:
@@ -46,7 +46,7 @@ def compiled_cells(network: nn.Module) -> Iterator[None]:
     cells = [module for module in network.modules() if isinstance(module, SearchCell)]
     try:
         for cell in cells:
-            cell.compiled = _compiler()
+            cell.compiled = compiler()
         yield
     finally:
         for cell in cells:
