@@ -14,6 +14,7 @@ from dartboard.harness.options import given
 
 if TYPE_CHECKING:
     from dartboard.harness.bench_growth import GrowthReport
+    from dartboard.harness.bench_jobs import JobsReport
     from dartboard.harness.bench_precision import PrecisionReport
     from dartboard.harness.bench_searchers import SearcherReport
 
@@ -23,7 +24,7 @@ NETWORKS: Final = SIZES | {"against", "rounds", "threads", "clock", "no_memory"}
 TAKES: Final = {
     # the options that each target heeds, besides --json
     "supernet": NETWORKS,
-    "step": NETWORKS,
+    "step": NETWORKS | {"compile"},
     "select": NETWORKS | {"norm"},
     "table": {"against", "rounds", "threads", "clock"},
     "import": {"cells", "clock"},
@@ -32,6 +33,7 @@ TAKES: Final = {
     "searchers": SIZES | {"names", "rounds", "threads", "clock", "no_memory"},
     "growth": SIZES | {"rounds", "threads", "clock", "no_memory"},
     "precision": SIZES | {"rounds", "threads"},
+    "jobs": SIZES | {"rounds", "threads", "jobs"},
 }
 
 
@@ -48,7 +50,9 @@ TAKES: Final = {
 @click.option(
     "--norm", type=click.Choice(["batch", "running"]), default="batch", help="Of select: whose statistics normalise."
 )
+@click.option("--compile", is_flag=True, help="Of step: through torch.compile, too.")
 @click.option("--searcher", "names", multiple=True, metavar="NAME", help="Of searchers: only these, beside darts-v1.")
+@click.option("--jobs", default=2, help="Of jobs: how many processes against one.", show_default=True)
 @click.option("--channels", default=16, help="C of the supernet.", show_default=True)
 @click.option("--cells-per-stage", default=5, help="N of the supernet.", show_default=True)
 @click.option("--image-size", default=32, help="Pixels on a side.", show_default=True)
@@ -66,6 +70,7 @@ def command(
     against: str | None,
     cells: int,
     names: tuple[str, ...],
+    jobs: int,
     no_memory: bool,
     as_json: bool,
     **options: Any,
@@ -78,10 +83,11 @@ def command(
     half and all of --cells, and the memory that a further cell takes. images: ten batches. startup: two commands.
     searchers: a step of every method that trains a supernet, and its multiply-adds, over those of darts-v1.
     growth: a step at growing sizes. precision: what float32, TF32 (on CUDA) and bfloat16 do to gradients and criteria;
-    its rounds are batches.
+    its rounds are batches. jobs: a step of supernets in several processes at once (`dartboard run --jobs`) against one
+    process that has all --threads.
     """
     takes = TAKES[target] | ({"cells", "no_memory"} if against == "official" else set())
-    for name in options.keys() | {"against", "cells", "names", "no_memory"}:
+    for name in options.keys() | {"against", "cells", "names", "jobs", "no_memory"}:
         if name not in takes and given(context, name):
             option = "searcher" if name == "names" else name.replace("_", "-")
             raise InputError(f"the target {target!r} has no use for --{option}: leave it out")
@@ -106,15 +112,21 @@ def command(
         costs = run_searcher_bench(settings, names, memory=not no_memory)
         click.echo(json.dumps(costs.as_json(), indent=2) if as_json else "\n".join(costs_as_text(costs)))
         return
-    if target in ("growth", "precision"):
-        found = _grow_or_compare(target, settings, memory=not no_memory)
+    if target in ("growth", "precision", "jobs"):
+        found = _grow_or_compare(target, settings, jobs, memory=not no_memory)
         click.echo(json.dumps(found.as_json(), indent=2) if as_json else "\n".join(found.as_text()))
         return
     report = run_bench(target, settings, reference=against is not None, memory=not no_memory)
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(as_text(report)))
 
 
-def _grow_or_compare(target: str, settings: Settings, *, memory: bool) -> GrowthReport | PrecisionReport:
+def _grow_or_compare(
+    target: str, settings: Settings, jobs: int, *, memory: bool
+) -> GrowthReport | PrecisionReport | JobsReport:
+    if target == "jobs":
+        from dartboard.harness.bench_jobs import measure_jobs
+
+        return measure_jobs(settings, jobs)
     if target == "growth":
         from dartboard.harness.bench_growth import measure_growth
 
@@ -126,7 +138,8 @@ def _grow_or_compare(target: str, settings: Settings, *, memory: bool) -> Growth
 
 def as_text(report: Report) -> list[str]:
     """The report as lines of a table."""
-    rows = [("", "median ms", "quartiles", "ratio", "MiB", "operations", "waits", "GFLOP", "GB moved", "conv only ms")]
+    counted = ("operations", "waits", "GFLOP", "GB moved", "conv only ms")
+    rows = [("", "median ms", "quartiles", "ratio", "first ms", "MiB", *counted)]
     for v in report.variants:
         counts = ("",) * 5
         if v.counts is not None:
@@ -136,7 +149,7 @@ def as_text(report: Report) -> list[str]:
         ratio = "" if v.ratio is None else f"{v.ratio:.2f}x"
         memory = "" if v.peak_memory_mb is None else f"{v.peak_memory_mb:.0f}"
         spread = f"{1e3 * v.low:.1f} to {1e3 * v.high:.1f}"
-        rows.append((v.name, f"{1e3 * v.seconds:.1f}", spread, ratio, memory, *counts))
+        rows.append((v.name, f"{1e3 * v.seconds:.1f}", spread, ratio, f"{1e3 * v.first_seconds:.1f}", memory, *counts))
     told = f", {report.settings.norm} statistics" if report.target == "select" else ""
     return [f"{report.target}: {_size(report.settings)}{told}; {report.machine}", *columns(rows)]
 
