@@ -83,6 +83,7 @@ class Variant:
     first_seconds: float  # of the first call, which is in no median, and in which is what has to be compiled
     peak_memory_mb: float | None  # of a process that does nothing else
     counts: Counts | None
+    compiled_operations: int | None = None  # of what is compiled, which is not dispatched: see `count_compiled`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +171,8 @@ def run_bench(target: str, settings: Settings, *, reference: bool, memory: bool 
                 ratio=medians["reference"] / medians[name] if "reference" in medians else None,
                 first_seconds=firsts[name],
                 peak_memory_mb=peaks.get(name),
-                # What is compiled is not dispatched, and cannot be counted so.
                 counts=count(call, CLOCKS[settings.clock]) if in_torch and name != "compiled" else None,
+                compiled_operations=count_compiled(call) if name == "compiled" else None,
             )
             for name, call in calls.items()
         ]
@@ -237,6 +238,13 @@ def count(call: Callable[[], object], clock: Callable[[], float]) -> Counts:
         bytes_moved=counter.bytes_moved,
         convolution_seconds=repeat_convolutions(counter.convolutions, clock),
     )
+
+
+def count_compiled(call: Callable[[], object]) -> int:
+    """How many operations `call` runs, views left out, a loop into which many were compiled being one."""
+    from dartboard.harness.bench_network import run_operations
+
+    return run_operations(call)
 
 
 def in_process(call: str, *arguments: str) -> Any:

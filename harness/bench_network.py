@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+import torch._inductor.config
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
     from dartboard.harness.bench import Settings
 
 CONVOLUTIONS: Final = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
+RESHAPES: Final = frozenset({"expand", "permute", "reshape", "squeeze", "t", "transpose", "unsqueeze", "view"})
+PARTS: Final = frozenset({"chunk", "narrow", "select", "slice", "split", "split_with_sizes", "unbind"})
+VIEWS: Final = RESHAPES | PARTS | {"alias", "as_strided", "as_strided_", "detach", "detach_"}
+"""Operations that move no number, by the names that the profiler has for them."""
+LOOP: Final = "cpp_fused"
+"""In the names of what is compiled on a CPU."""
 WAITS: Final = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
 
 
@@ -54,6 +62,7 @@ def network_work(target: str, variant: str, settings: Settings) -> Callable[[], 
         re_estimate(fast, torch.full((E, O), 1 / O), [train])
     if variant == "compiled":
         require_compiler(torch.device("cpu"))
+        torch._inductor.config.cpp.enable_kernel_profile = True  # each compiled loop tells the profiler of itself
     network: MixedNetwork = ReferenceSupernet(fast) if variant == "reference" else fast
     searcher = DartsV1(network, Config(), generator=generator)
     if target == "step":
@@ -117,6 +126,26 @@ class Counter(TorchDispatchMode):
         if func in CONVOLUTIONS:
             self.convolutions.append((func, tuple(_outline(argument) for argument in args)))
         return made
+
+
+def run_operations(call: Callable[[], object]) -> int:
+    """The outermost operations of `call` as PyTorch's profiler sees them, views left out, and the loops it compiled.
+
+    An operation that is made of others is one; so `Counter`, to which they are several, finds a few more in what is not
+    compiled.
+    """
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        call()
+    left = [event for event in profiled.events() or [] if event.cpu_parent is None]
+    operations = 0
+    while left:
+        event = left.pop()
+        name = event.name.removeprefix("aten::")
+        if name == event.name and LOOP not in name:
+            left += event.cpu_children
+        elif name not in VIEWS and not (name == "to" and not event.cpu_children):  # `to` what it is already
+            operations += 1
+    return operations
 
 
 def _outline(argument: Any) -> Any:

@@ -220,6 +220,7 @@ def test_the_compiled_step_takes_part_where_it_is_asked_for(
     assert [variant.name for variant in report.variants] == ["fast", "compiled", "reference"]
     ours = report.variants[1]
     assert ours.counts is None
+    assert ours.compiled_operations
     assert ours.ratio is not None
     assert ours.first_seconds > ours.seconds
     assert traced

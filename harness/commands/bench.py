@@ -146,6 +146,8 @@ def as_text(report: Report) -> list[str]:
             c = v.counts
             sizes = (f"{c.flops / 1e9:.1f}", f"{c.bytes_moved / 1e9:.1f}", f"{1e3 * c.convolution_seconds:.1f}")
             counts = (f"{c.operations:,}", str(c.host_waits), *sizes)
+        elif v.compiled_operations is not None:
+            counts = (f"{v.compiled_operations:,}", *("",) * 4)
         ratio = "" if v.ratio is None else f"{v.ratio:.2f}x"
         memory = "" if v.peak_memory_mb is None else f"{v.peak_memory_mb:.0f}"
         spread = f"{1e3 * v.low:.1f} to {1e3 * v.high:.1f}"
