@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dartboard.benchmark.contracts import Cache, Result
+from dartboard.benchmark.double_backward import TwiceDifferentiable
 from dartboard.benchmark.layers import Norm
 from dartboard.benchmark.space import E, O
 from dartboard.selectors._evaluation import kept
@@ -94,6 +95,11 @@ class SupernetLoss:
     def __call__(self, batch: tuple[Tensor, Tensor], theta: Tensor, z: Tensor) -> Tensor:
         """L (), the mean over the batch."""
         return F.cross_entropy(self.forward(batch[0], theta, z), batch[1])
+
+    def twice(self, batch: tuple[Tensor, Tensor], theta: Tensor, z: Tensor) -> Tensor:
+        """As a call, with gradients that are cheap to differentiate once more."""
+        with TwiceDifferentiable():
+            return self(batch, theta, z)
 
     def leaves(self) -> tuple[Tensor, Tensor]:
         """Fresh θ (n,) and z (E, O) to differentiate by."""

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dartboard.benchmark.contracts import Selection, SelectionData
+from dartboard.benchmark.double_backward import TwiceDifferentiable
 from dartboard.benchmark.space import E, O
 from dartboard.benchmark.streams import stream
 from dartboard.selectors._budget import valid_images
@@ -81,7 +82,8 @@ def _derivatives(loss: SupernetLoss, batches: Batches, directions: Tensor) -> De
     for index, batch in enumerate(batches):
         share = len(batch[1]) / seen
         theta, z = loss.leaves()
-        first_theta, first_z = torch.autograd.grad(loss(batch, theta, z), (theta, z), create_graph=k > 0)
+        value = (loss.twice if k else loss)(batch, theta, z)
+        first_theta, first_z = torch.autograd.grad(value, (theta, z), create_graph=k > 0)
         gradients[index] = first_theta.detach()
         by_z += share * first_z.detach().flatten()
         for row, direction in enumerate(directions):
@@ -97,8 +99,11 @@ def mixed_product(loss: SupernetLoss, batches: Batches, vector: Tensor) -> Tenso
     total, seen = vector.new_zeros(E * O), 0
     for batch in batches:
         theta, z = loss.leaves()
-        (by_theta,) = torch.autograd.grad(loss(batch, theta, z), theta, create_graph=True)
-        (product,) = torch.autograd.grad(by_theta @ vector.to(by_theta), z)
+        with TwiceDifferentiable() as twice:
+            value = loss(batch, theta, z)
+        (by_theta,) = torch.autograd.grad(value, theta, create_graph=True)
+        with twice.without_weights():
+            (product,) = torch.autograd.grad(by_theta @ vector.to(by_theta), z)
         total += len(batch[1]) * product.flatten()
         seen += len(batch[1])
     mean: Tensor = total / seen
@@ -110,7 +115,7 @@ def hessian_product(loss: SupernetLoss, batches: Batches, vector: Tensor) -> Ten
     total, seen = torch.zeros_like(vector), 0
     for batch in batches:
         theta, z = loss.leaves()
-        (by_theta,) = torch.autograd.grad(loss(batch, theta, z.detach()), theta, create_graph=True)
+        (by_theta,) = torch.autograd.grad(loss.twice(batch, theta, z.detach()), theta, create_graph=True)
         total += len(batch[1]) * torch.autograd.grad(by_theta @ vector.to(by_theta), theta)[0]
         seen += len(batch[1])
     return total / seen

@@ -68,7 +68,7 @@ def hessian(loss: SupernetLoss, batches: Iterable[tuple[Tensor, Tensor]]) -> Ten
     total, seen = torch.zeros(E * O, E * O, dtype=torch.float64, device=loss.origin.device), 0
     for batch in batches:
         _, z = loss.leaves()
-        (gradient,) = torch.autograd.grad(loss(batch, loss.theta, z), z, create_graph=True)
+        (gradient,) = torch.autograd.grad(loss.twice(batch, loss.theta, z), z, create_graph=True)
         rows = [torch.autograd.grad(part, z, retain_graph=True)[0].flatten() for part in gradient.flatten()]
         total += len(batch[1]) * torch.stack(rows)
         seen += len(batch[1])

@@ -19,6 +19,7 @@ from dartboard.harness.diagnostics._logits import logits
 from dartboard.harness.diagnostics._toys import measured, toy_subject
 from dartboard.harness.toys import BATCH
 from dartboard.selectors._gradients import SupernetLoss
+from dartboard.selectors.hessian_trace import hessian
 
 ALL = torch.ones(E, O, dtype=torch.bool)
 
@@ -34,7 +35,7 @@ def test_the_hessian_is_the_difference_of_gradients_through_the_readable_network
     network, p = of.trained.supernet, of.mixture()
     batches = of.batches(of.data.valid, 10, "valid")
     assert [len(labels) for _, labels in batches] == [6, 4]
-    matrix = alpha_hessian.hessian(SupernetLoss(network, logits(p)), batches)
+    matrix = hessian(SupernetLoss(network, logits(p)), batches)
     torch.testing.assert_close(matrix, matrix.T)
     readable = ReferenceSupernet(network)
 
@@ -79,7 +80,7 @@ def test_an_operation_that_was_dropped_has_no_curvature() -> None:
     p[3] = torch.eye(O, dtype=torch.float64)[2]
     p = p / p.sum(-1, keepdim=True)
     batches = of.batches(of.data.valid, BATCH, "valid")
-    matrix = alpha_hessian.hessian(SupernetLoss(network, logits(p)), batches)
+    matrix = hessian(SupernetLoss(network, logits(p)), batches)
     gone = torch.where(p.flatten() == 0)[0]
     assert matrix[gone].abs().max() == 0
     assert matrix[3 * O : 4 * O].abs().max() == 0
@@ -140,6 +141,6 @@ def test_the_landscapes_curvature_tends_to_the_hessians() -> None:
     values = measured("landscape", of, directions=3, radius=4e-5).values
     d = landscape.random_directions(3, ALL, stream(of.root, "directions")).flatten(1)
     batches = of.batches(of.data.valid, BATCH, "valid")
-    matrix = alpha_hessian.hessian(SupernetLoss(of.trained.supernet, logits(of.mixture())), batches)
+    matrix = hessian(SupernetLoss(of.trained.supernet, logits(of.mixture())), batches)
     # h = 1e-5, so small that no rectifier turns on or off in between: 1e-16/h² of rounding.
     np.testing.assert_allclose(values["curvature"], ((d @ matrix) * d).sum(1).numpy(), atol=1e-5)

@@ -16,7 +16,6 @@ spectra can be compared. An operation that the search has dropped (weight 0) has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +26,7 @@ from dartboard.harness.diagnostics._logits import logits
 from dartboard.harness.diagnostics._subject import Measurement, Subject
 from dartboard.selectors._gradients import SupernetLoss
 from dartboard.selectors._options import require_at_least
+from dartboard.selectors.hessian_trace import hessian
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,19 +42,6 @@ class Config:
 
     def __post_init__(self) -> None:
         require_at_least(self, 1, "images", "every")
-
-
-def hessian(loss: SupernetLoss, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """(E·O, E·O), float64, symmetric: of the mean loss over all images, at the loss's own weights and coordinates."""
-    total = torch.zeros(E * O, E * O, dtype=torch.float64, device=loss.theta.device)
-    for batch in batches:
-        z = loss.origin.clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(loss(batch, loss.theta, z), z, create_graph=True)
-        for row, entry in enumerate(gradient.flatten()):
-            (second,) = torch.autograd.grad(entry, z, retain_graph=row + 1 < E * O)
-            total[row] += len(batch[1]) * second.flatten()
-    mean = total / sum(len(labels) for _, labels in batches)
-    return (mean + mean.T) / 2
 
 
 def null_error(matrix: Tensor) -> float:
