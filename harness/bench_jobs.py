@@ -21,7 +21,7 @@ from dartboard.benchmark.errors import InputError
 from dartboard.harness.bench import CLOCKS, Settings, interleave, make, spread
 from dartboard.harness.columns import columns
 from dartboard.harness.devices import peak_memory_mb, share_of_threads, threads
-from dartboard.harness.workers import Spawned, check_jobs
+from dartboard.harness.workers import Spawned, check_jobs, hire
 
 ROUND_SECONDS: Final = 1.0
 """How long a round of one process takes at least, by which its steps are counted."""
@@ -87,7 +87,8 @@ class Crew:
         self.threads = threads
         self.members: list[Spawned] = []
         try:
-            self.members.extend(Spawned(take_steps, settings, threads) for _ in range(count))
+            for _ in range(count):
+                hire(self.members, partial(Spawned, take_steps, settings, threads))
             self.hear()
         except BaseException:
             self.end()

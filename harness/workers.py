@@ -17,10 +17,11 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from dartboard.benchmark.errors import InputError, one_line
 from dartboard.results.json_lines import append_encoded
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 EVERY: Final = 0.2
 """Seconds between two messages on a step that is done; what came of an epoch is always told."""
 
-PATIENCE: Final = 10.0
+PATIENCE: Final = 60.0
 """Seconds that a process has to end by itself when it has nothing left to do."""
 
 REMEDY: Final = "the same command tries it again (with fewer --jobs, where memory was short)"
@@ -41,6 +42,9 @@ UNBEGUN: Final = (
 
 Make = Callable[["Parent"], Callable[[int], object]]
 """What a process is given, which it can be sent: called there, it makes what does the thing of a number."""
+
+
+Member = TypeVar("Member", bound="Spawned")
 
 
 def check_jobs(jobs: int) -> None:
@@ -67,7 +71,7 @@ def _interrupts_held() -> Iterator[None]:
 
 
 class Spawned:
-    """A process of our own, and this end of the pipe to it.
+    """A process of our own, and this end of the pipe to it; see `hire`.
 
     Args:
         target: a module's function; it gets the other end first.
@@ -78,10 +82,7 @@ class Spawned:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_begin, args=(target, theirs, *arguments))
-        if os.name == "posix":
-            resource_tracker.ensure_running()  # else it begins below, and lets Ctrl-C through again
-        with _interrupts_held():
-            self.process.start()
+        self.process.start()
         theirs.close()
 
     def send(self, message: object) -> None:
@@ -105,6 +106,14 @@ class Spawned:
         self.process.kill()
         self.process.join()
         self.pipe.close()
+
+
+def hire(crew: list[Member], make: Callable[[], Member]) -> None:
+    """Add a process to those that have to be ended; Ctrl-C finds it there, and never reaches it."""
+    if os.name == "posix":
+        resource_tracker.ensure_running()  # else it begins with the process, and lets Ctrl-C through
+    with _interrupts_held():
+        crew.append(make())
 
 
 def _begin(target: Callable[..., None], pipe: Connection, *arguments: object) -> None:
@@ -251,7 +260,8 @@ def share_out(
     lost = 0
     crew: list[_Worker] = []
     try:
-        crew.extend(_Worker(make, listener.lane()) for _ in range(min(jobs, len(names))))
+        for _ in range(min(jobs, len(names))):
+            hire(crew, partial(_Worker, make, listener.lane()))
         while crew:
             found = wait([end for worker in crew for end in (worker.pipe, worker.process.sentinel)])
             for worker in [w for w in crew if w.pipe in found or w.process.sentinel in found]:
@@ -281,7 +291,7 @@ def share_out(
                             lost += 1
                             worker.lane.end(f"{names[worker.number]}: lost, its process {how}; {REMEDY}")
                             if waiting:
-                                crew.append(_Worker(make, worker.lane))
+                                hire(crew, partial(_Worker, make, worker.lane))
                         elif not worker.finished:
                             raise InputError(f"a process {how} before it could begin; {UNBEGUN}")
     finally:
