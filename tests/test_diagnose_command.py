@@ -131,7 +131,7 @@ def test_settings_that_nothing_heeds_are_refused(finished: Path) -> None:
         dartboard("diagnose", str(finished), "--diagnostics", "none", "--set", "landscape.images=3")
     with pytest.raises(InputError, match=r"a setting is NAME\.OPTION=VALUE, like .*; got 'images=3'"):
         dartboard("diagnose", str(finished), "--set", "images=3")
-    for option in (("--device", "cpu"), ("--retry-failed",), ("--plugin", "mine.py")):
+    for option in (("--device", "cpu"), ("--jobs", "2"), ("--retry-failed",), ("--plugin", "mine.py")):
         with pytest.raises(InputError, match=f"measures nothing: {option[0]} has no use"):
             dartboard("diagnose", str(finished), "--diagnostics", "none", *option)
 
