@@ -445,7 +445,10 @@ def written(folder: Path) -> dict[str, tuple[int, int]]:
 def test_ctrl_c_and_a_killed_command_lose_nothing(tmp_path: Path, single: Path) -> None:
     """Ctrl-C: 130, one line, no traceback; kill -9: no process is left that writes; then the same records as ever."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-c", "from dartboard.harness.cli import main; main()", "run", "smoke", "--jobs", "2"]
+    # What a shell runs in the background ignores Ctrl-C, and so would all that it runs.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heeding}; from dartboard.harness.cli import main; main()"
+    command = [sys.executable, "-c", code, "run", "smoke", "--jobs", "2"]
     command += ["--out", str(folder), "--device", "cpu", "--table", "analog", "--no-report", "--seeds", "0-1"]
     command += [part for name in ("darts-v1", "random-search") for part in ("--searcher", name)]
     command += [part for name in ("magnitude", "perturbation") for part in ("--selector", name)]
