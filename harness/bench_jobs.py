@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -86,13 +87,12 @@ class Crew:
     def __init__(self, count: int, threads: int, settings: Settings) -> None:
         self.threads = threads
         self.members: list[Spawned] = []
-        try:
+        with ExitStack() as unless_all_are_ready:
+            unless_all_are_ready.callback(self.end)
             for _ in range(count):
                 hire(self.members, partial(Spawned, take_steps, settings, threads))
             self.hear()
-        except BaseException:
-            self.end()
-            raise
+            unless_all_are_ready.pop_all()
 
     def step(self, steps: int) -> None:
         """Let each take so many steps, and wait for the last."""
